@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VFS_COW_VFS_H
+#define VFS_COW_VFS_H
+/*
+ * vfs-cow's inner border.  The virtual tree is answered by one data structure, the *tree* of
+ * what is dirty or ruled (tree.c): a path without a node is clean and the host's own.  Resolution
+ * (walk.c) turns a guest's path into a `struct loc`; everything else acts on locs.
+ *
+ * Upper layer: mirrors virtual paths below upper.fd.  A whiteout is an empty file `.wh.name`
+ * beside the place of `name` (OCI image layer convention); an upper object that replaces a lower
+ * one of directory type keeps its `.wh.name` sibling, which makes it opaque ("whiteouts apply only
+ * to lower layers").  Only merged directories are interpreted so: below an upper-only directory
+ * the upper is plain.
+ */
+#include <dirent.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <bvisor/module.h>
+#include <bvisor/svc/review.h>
+#include <bvisor/svc/store.h>
+#include <bvisor/svc/vfs.h>
+
+#include <uthash.h>
+
+#include "cleanup.h"
+#include "strbuf.h"
+
+/* Where an object lives. */
+enum view {
+	V_NONE,   /* does not exist: a whiteout, or below one */
+	V_LOWER,  /* the host's (through a base when bound): clean, copy-up before any change */
+	V_MERGED, /* a directory in both: represented by its lower descriptor */
+	V_UPPER,  /* in the upper layer only (or hiding a lower one): may be changed in place */
+	V_RW,     /* a host directory passed through for writing */
+	V_RO,     /* the same, read-only: EROFS */
+	V_SYNTH,  /* a module's synthetic tree */
+	V_HIDE,   /* ENOENT by policy */
+};
+
+enum rule { R_NONE, R_COW, R_RO, R_RW, R_HIDE, R_TMP, R_BIND, R_SYNTH };
+
+/* One mount table entry.  Lives as long as the module. */
+struct mount {
+	enum rule rule;
+	char *at;     /* virtual path */
+	char *source; /* host path the lower is taken from (equals `at` unless bound) */
+	int fd;       /* O_PATH of source; -1 when it does not exist */
+	const struct bv_vfs_ops *ops; /* R_SYNTH */
+	void *ctx;
+	struct mount *next;
+};
+
+enum state {
+	N_PASS,     /* nothing of ours here; holds nodes below */
+	N_MERGED,   /* directory in upper and lower */
+	N_UPPER,    /* in the upper; hides any lower */
+	N_WHITEOUT, /* deleted */
+};
+
+struct node {
+	struct node *parent, *children; /* children: uthash by name */
+	struct mount *mount;            /* an entry of the table starts here, or NULL */
+	enum state state;
+	bool meta;      /* N_MERGED: mode/owner were changed: the upper directory's are the truth */
+	bool had_lower; /* N_UPPER: a whiteout stands beside it in the upper */
+	uint32_t gen;   /* bumped when an entry directly below appears or goes */
+	UT_hash_handle hh;
+	char name[];
+};
+
+/* A resolved place. */
+struct loc {
+	char path[PATH_MAX]; /* virtual, absolute, normalized; "/" for the root, else no trailing slash */
+	size_t len;
+	enum view view;      /* of the object; V_NONE: it surely does not exist */
+	enum view dir_view;  /* of its parent directory */
+	struct node *node;   /* its own node, or NULL */
+	struct mount *mount; /* the table entry that governs it (never NULL) */
+	bool must_dir;       /* a trailing slash or final "." or "..": ENOTDIR unless a directory */
+	bool dotted;         /* the last component was "." or ".." or the path was "/" */
+	bool native;         /* the host kernel would resolve the same string to the same object */
+	bool magic;          /* reached through a magic link: `fd` is the object */
+	bool probed;         /* st is filled: the object exists */
+	int fd;              /* magic or AT_EMPTY_PATH: owned descriptor of the object; else -1 */
+	struct stat st;
+	struct bv_vfs_node *syn; /* V_SYNTH: owned; what the tree's lookup said */
+};
+
+#define W_NOFOLLOW 1u /* do not follow a final symlink */
+#define W_PROBE 2u    /* fill st; -ENOENT when it does not exist */
+#define W_EMPTY 4u    /* "" names dirfd itself (AT_EMPTY_PATH) */
+#define W_CREATE 8u   /* the last component may be missing (else -ENOENT), its parent may not.
+                         Without W_PROBE existence is decided too: view V_NONE when missing */
+
+struct conf {
+	const char *upper;
+	struct bv_strings mount;   /* lines: "rw DIR", "ro DIR", "hide PATH", "tmp DIR", "bind SRC DST [ro|rw]" */
+	struct bv_strings hide;    /* words */
+	struct bv_strings dev;     /* words: allowed names below /dev */
+	uint64_t copyup_inline;    /* bigger copy-ups go to a worker */
+};
+
+struct vfs {
+	struct bv_self *self;
+	const struct bv_host *host;
+	const struct conf *conf;
+	struct node *root;
+	struct mount *mounts;       /* all, newest first */
+	struct mount *base;         /* the table's "cow /" entry */
+	struct bv_layer upper;      /* .root (real path), .root_fd */
+	size_t upper_len;           /* strlen(upper.root) */
+	const struct bv_store_ops *store;
+	void *store_ctx;
+	struct store_reg *stores;   /* registered schemes */
+	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
+	struct listing *listings;   /* getdents cache */
+	bool landlock;
+	struct bv_vfs svc;
+	struct bv_store svc_store;
+	struct bv_review svc_review;
+};
+
+/* ---- tree.c ---- */
+struct node *tree_child(const struct node *n, const char *name, size_t len); /* NULL: none */
+struct node *tree_add(struct node *parent, const char *name, size_t len);    /* existing or new; NULL: no memory */
+void tree_drop(struct node *n);                /* with everything below; frees */
+void tree_prune(struct node *n);               /* drops n if it is N_PASS, without mount and children; then its parents */
+struct node *tree_find(struct node *root, const char *path);          /* exact, or NULL */
+struct node *tree_make(struct node *root, const char *path);          /* creating N_PASS nodes */
+void tree_move(struct node *n, struct node *to, const char *name);    /* rename; n may not hold mounts */
+bool tree_has_mount(const struct node *n);     /* at n or below */
+void tree_each(struct node *n, void (*fn)(void *arg, struct node *child), void *arg);
+void tree_path(const struct node *n, char out[PATH_MAX]);
+
+/* ---- mount.c ---- */
+int mount_setup(struct vfs *v);                /* from conf; 0 or -errno after host->fail */
+struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const char *at);
+
+/* ---- real.c: descriptors of real objects; the only place that opens by path ---- */
+/* openat2 below the right base (upper, lower, bound) with RESOLVE_NO_SYMLINKS; flags as open(2). */
+int real_open(struct vfs *v, const struct loc *l, enum view view, int flags, mode_t mode);
+/* The same for the directory that holds l's last component; *name is that component. */
+int real_parent(struct vfs *v, const struct loc *l, enum view view, int flags, const char **name);
+/* openat2(base, rel ("" = base itself), flags|O_CLOEXEC) never following any symlink. */
+int real_openat(int base, const char *rel, int flags, mode_t mode);
+/* True when the lower has something at l's path (not looking at whiteouts). *st may be NULL. */
+bool real_lower_has(struct vfs *v, const struct loc *l, struct stat *st);
+/* "/proc/self/fd/N" of ours, for calls that have no descriptor form. */
+#define FD_PATH_MAX 32
+void real_fd_path(char out[FD_PATH_MAX], int fd);
+/* Text of a real path (readlink of /proc/.../fd/N) -> virtual path; view says which side it was.
+ * -ENOENT: not visible (hidden, deleted, or shadowed by something else now). */
+ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view);
+
+/* ---- walk.c ---- */
+/* Resolves `path` (our copy).  On success the caller calls loc_fini. 0 or -errno. */
+int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l);
+void loc_fini(struct loc *l);
+/* Copies the path from guest memory, then walks. */
+int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l);
+/* A guest's descriptor: fills l (fd owned, st probed, path when it has one; view by where it lives). */
+int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l);
+/* st of the object as the guest shall see it (merged directories: lower identity, upper metadata). */
+int loc_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st);
+/* An owned descriptor of the object usable for reading metadata: O_PATH, of the representing side. */
+int loc_open_path(struct vfs *v, struct loc *l);
+
+/* ---- perm.c: permission of the calling guest where the kernel does not check for us ---- */
+int perm_access(struct vfs *v, struct bv_call *call, struct loc *l, int mode); /* R_OK|W_OK|X_OK; -EACCES, -EROFS */
+int perm_create(struct vfs *v, struct bv_call *call, struct loc *l);  /* may an entry be made in l's parent? */
+int perm_delete(struct vfs *v, struct bv_call *call, struct loc *l);  /* sticky rule too */
+int perm_owner(struct vfs *v, struct bv_call *call, const struct stat *st); /* owner or CAP_FOWNER: 0 or -EPERM */
+
+/* ---- upper.c: changes to the upper tree; all run as the supervisor ---- */
+/* Makes l's parent directory exist in the upper (mirroring lower directories).  V_RW: nothing to do. */
+int upper_parents(struct vfs *v, struct loc *l);
+/* Makes the directory at l itself exist in the upper (V_LOWER directory becomes V_MERGED). */
+int upper_dir(struct vfs *v, struct loc *l);
+/* An owned O_PATH descriptor of the writable parent directory (upper, or rw host), parents made;
+ * *name is the last component. -EROFS for V_RO; -EINVAL for a `.wh.` name in a merged directory. */
+int upper_parent_fd(struct vfs *v, struct loc *l, const char **name);
+/* Bookkeeping after a new object was made at l in upper_parent_fd's directory: node, view, gen; a
+ * new directory over a whiteout stays opaque.  Nothing to do for V_RW. */
+int upper_created(struct vfs *v, struct loc *l, bool is_dir);
+/* Bookkeeping after the upper object at l (if any) was removed: whiteout when the lower has one. */
+int upper_removed(struct vfs *v, struct loc *l);
+/* Gives a new object the calling guest's owner, setgid-directory group; call after creating. */
+int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name);
+
+/* ---- copyup.c ---- */
+#define COPYUP_NODATA 1u /* the data will be truncated at once */
+/* Brings a V_LOWER object (file, symlink, fifo, socket as such; directory: upper_dir) up: l becomes
+ * V_UPPER (V_MERGED for directories).  0, -errno, or COPYUP_LATER: too big for the loop. */
+#define COPYUP_LATER 1
+int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags);
+/* After COPYUP_LATER: copies on a worker, then runs handler(v, call) again from its start. */
+enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l, bv_handler_fn *handler);
+
+/* ---- synth.c ---- */
+int synth_lookup(struct vfs *v, struct bv_call *call, struct mount *m, const char *rel, struct bv_vfs_node **out);
+int synth_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st);
+int synth_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags); /* fd or -errno */
+/* A synthetic directory is represented by a real, empty directory mirroring its path: O_RDONLY fd. */
+int synth_dir_fd(struct vfs *v, struct loc *l, int flags);
+extern const struct bv_vfs vfs_service;
+
+/* ---- store_tmp.c, store.c, review.c ---- */
+int store_open(struct vfs *v);   /* conf->upper -> v->upper */
+void store_close(struct vfs *v);
+extern const struct bv_store_ops store_tmp_ops;
+extern const struct bv_store store_service;
+extern const struct bv_review review_service;
+
+/* ---- getdents.c ---- */
+void listing_free_all(struct vfs *v);
+/* Is the directory at l empty in the virtual tree?  1, 0, -errno. */
+int listing_is_empty(struct vfs *v, struct bv_call *call, struct loc *l);
+
+/* Handler tables of each file, gathered in module.c. */
+struct handler_table { const struct bv_handler *rows; size_t n; };
+extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[], link_handlers[],
+	meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[], cwd_handlers[], misc_handlers[];
+
+/* Scratch for a path on the stack of a handler. */
+#define REPLY(v, call, r) ((v)->host->reply((call), (r)))
+
+#endif
