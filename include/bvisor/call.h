@@ -26,7 +26,7 @@ struct bv_call {
 typedef enum bv_verdict bv_handler_fn(void *self, struct bv_call *call);
 
 /* `git grep 'BV_SYSCALL(openat)'` finds the body. */
-#define BV_SYSCALL(n) enum bv_verdict sys_##n(void *self, struct bv_call *call)
+#define BV_SYSCALL(n) static enum bv_verdict sys_##n(void *self, struct bv_call *call)
 /* For a handler row: BV_ON(openat, BV_SERVE). */
 #define BV_ON(n, phase)                                                                          \
 	{                                                                                        \

@@ -39,6 +39,7 @@ enum view {
 	V_RO,     /* the same, read-only: EROFS */
 	V_SYNTH,  /* a module's synthetic tree */
 	V_HIDE,   /* ENOENT by policy */
+	V_ANON,   /* no place in the tree: pipe, socket, memfd, deleted file; only `fd` names it */
 };
 
 enum rule { R_NONE, R_COW, R_RO, R_RW, R_HIDE, R_TMP, R_BIND, R_SYNTH };
@@ -85,6 +86,9 @@ struct loc {
 	bool native;         /* the host kernel would resolve the same string to the same object */
 	bool magic;          /* reached through a magic link: `fd` is the object */
 	bool probed;         /* st is filled: the object exists */
+	bool fd_writable;    /* magic: the descriptor behind the link is open for writing */
+	bool ours;           /* V_ANON: not a host file, so it may be changed through fd */
+	int path_fd;         /* owned O_PATH descriptor left by the probe, or -1 */
 	int fd;              /* magic or AT_EMPTY_PATH: owned descriptor of the object; else -1 */
 	struct stat st;
 	struct bv_vfs_node *syn; /* V_SYNTH: owned; what the tree's lookup said */
@@ -99,6 +103,7 @@ struct loc {
 struct conf {
 	const char *upper;
 	struct bv_strings mount;   /* lines: "rw DIR", "ro DIR", "hide PATH", "tmp DIR", "bind SRC DST [ro|rw]" */
+	struct bv_strings tmp, ro; /* words */
 	struct bv_strings hide;    /* words */
 	struct bv_strings dev;     /* words: allowed names below /dev */
 	uint64_t copyup_inline;    /* bigger copy-ups go to a worker */
@@ -116,6 +121,7 @@ struct vfs {
 	const struct bv_store_ops *store;
 	void *store_ctx;
 	struct store_reg *stores;   /* registered schemes */
+	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
 	struct listing *listings;   /* getdents cache */
 	bool landlock;
@@ -156,6 +162,26 @@ void real_fd_path(char out[FD_PATH_MAX], int fd);
  * -ENOENT: not visible (hidden, deleted, or shadowed by something else now). */
 ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view);
 
+/* openat2(2) RESOLVE_*: each walks slowly and ends in -ELOOP or -EXDEV as there. */
+#define W_NO_SYMLINKS 16u
+#define W_NO_MAGIC 32u
+#define W_BENEATH 64u
+#define W_IN_ROOT 128u
+#define W_NO_XDEV 256u
+#define W_RESOLVE (W_NO_SYMLINKS | W_NO_MAGIC | W_BENEATH | W_IN_ROOT | W_NO_XDEV)
+
+/* ---- spot.c: the tree's answer for one normalized path, without touching any file ---- */
+struct spot {
+	struct node *node;   /* exact, or NULL */
+	struct mount *mount;
+	enum view view;
+};
+void spot_root(struct vfs *v, struct spot *s);
+void spot_step(struct spot *s, const char *name, size_t len);
+void spot_at(struct vfs *v, const char *path, struct spot *s);
+/* What fd (ours) refers to: path and view, or V_ANON. l->fd must be set; fills l. */
+int loc_from_fd(struct vfs *v, struct loc *l);
+
 /* ---- walk.c ---- */
 /* Resolves `path` (our copy).  On success the caller calls loc_fini. 0 or -errno. */
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l);
@@ -189,6 +215,8 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir);
 /* Bookkeeping after the upper object at l (if any) was removed: whiteout when the lower has one. */
 int upper_removed(struct vfs *v, struct loc *l);
 /* Gives a new object the calling guest's owner, setgid-directory group; call after creating. */
+/* Owner (where allowed), mode, xattrs and times of src to dst; both are our descriptors. */
+void upper_copy_meta(int src, int dst, const struct stat *st);
 int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name);
 
 /* ---- copyup.c ---- */
@@ -215,13 +243,21 @@ extern const struct bv_store_ops store_tmp_ops;
 extern const struct bv_store store_service;
 extern const struct bv_review review_service;
 
+/* ---- exec.c ---- */
+int exec_init(struct vfs *v);  /* after the upper is open: makes exec_dir */
+void exec_fini(struct vfs *v);
+/* A file in exec_dir (a patched program, an alias) -> the virtual path of the program; -ENOENT. */
+ssize_t exec_shown(struct vfs *v, const char *real, char out[PATH_MAX]);
+
 /* ---- getdents.c ---- */
 void listing_free_all(struct vfs *v);
 /* Is the directory at l empty in the virtual tree?  1, 0, -errno. */
 int listing_is_empty(struct vfs *v, struct bv_call *call, struct loc *l);
 
 /* Handler tables of each file, gathered in module.c. */
-struct handler_table { const struct bv_handler *rows; size_t n; };
+struct handler_table {
+	const struct bv_handler *rows; /* ends with an all-zero row */
+};
 extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[], link_handlers[],
 	meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[], cwd_handlers[], misc_handlers[];
 

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vfs-cow's descriptor and start: options, mount table, upper layer, services. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "vfs.h"
+
+static const struct bv_option options[] = {
+    {"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
+     "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it below DIR."},
+    {"mount", BV_OPT_LINES, offsetof(struct conf, mount), NULL, NULL,
+     "One rule a line: cow DIR, ro DIR, rw DIR, hide PATH, tmp DIR, bind SRC DST [ro|rw]. Wins over the keys below."},
+    {"tmp", BV_OPT_WORDS, offsetof(struct conf, tmp), "/tmp\n/var/tmp\n/dev/shm", NULL,
+     "Private directories, empty at the start."},
+    {"ro", BV_OPT_WORDS, offsetof(struct conf, ro), "/sys", NULL, "Host directories that cannot be written, not even inside."},
+    {"hide", BV_OPT_WORDS, offsetof(struct conf, hide),
+     "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/sudoers.d\n"
+     "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/docker\n/var/lib/containerd\n"
+     "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/.docker\n~/.netrc\n"
+     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.config/gh\n~/.vault-token",
+     NULL, "Paths that do not exist inside: secrets and sockets of the host."},
+    {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
+     "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
+     "Names shown in /dev; all others are hidden."},
+    {"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
+     "Files up to this size are copied up at once; bigger ones by a worker, so that nobody waits for them."},
+};
+
+static const struct handler_table tables[] = {
+    {open_handlers}, {stat_handlers}, {dir_handlers},      {rename_handlers}, {link_handlers}, {meta_handlers},
+    {xattr_handlers}, {getdents_handlers}, {exec_handlers}, {cwd_handlers},    {misc_handlers},
+};
+
+static void free_mounts(struct vfs *v)
+{
+	while (v->mounts) {
+		struct mount *m = v->mounts;
+
+		v->mounts = m->next;
+		if (m->fd >= 0)
+			close(m->fd);
+		free(m->at);
+		free(m->source);
+		free(m);
+	}
+}
+
+static void fini(void *self)
+{
+	struct vfs *v = self;
+
+	if (!v)
+		return;
+	listing_free_all(v);
+	exec_fini(v);
+	store_close(v);
+	tree_drop(v->root);
+	free_mounts(v);
+	free(v);
+}
+
+/* What the kernel itself may read and execute for a guest: everything shown that is not hidden. */
+static int allow_below(struct vfs *v, struct node *n, const char *path)
+{
+	DIR *d;
+	const struct dirent *e;
+	int r = 0;
+
+	if (n->mount && n->mount->rule == R_HIDE)
+		return 0;
+	if (n->mount && (n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
+		return 0; /* no host object stands here; the upper is allowed as a whole */
+	if (!n->children)
+		return v->host->landlock_read(v->self, path);
+	d = opendir(path);
+	if (!d)
+		return 0;
+	while (r == 0 && (e = readdir(d))) {
+		char child[PATH_MAX];
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		if ((size_t)snprintf(child, sizeof(child), "%s/%s", path[1] ? path : "", e->d_name) >= sizeof(child))
+			continue;
+		struct node *c = tree_child(n, e->d_name, strlen(e->d_name));
+		if (c)
+			r = allow_below(v, c, child);
+		else if (e->d_type != DT_LNK && e->d_type != DT_SOCK && e->d_type != DT_FIFO)
+			r = v->host->landlock_read(v->self, child);
+	}
+	closedir(d);
+	return r;
+}
+
+static int landlock(struct vfs *v)
+{
+	int r = allow_below(v, v->root, "/");
+
+	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
+		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
+			r = v->host->landlock_read(v->self, m->source);
+	if (r == 0)
+		r = v->host->landlock_read(v->self, v->upper.root);
+	if (r == 0 && v->exec_dir)
+		r = v->host->landlock_read(v->self, v->exec_dir);
+	return r;
+}
+
+/* A private directory must be there before anybody looks: in the upper, with the host's mode. */
+static int make_private(struct vfs *v)
+{
+	for (struct mount *m = v->mounts; m; m = m->next) {
+		struct stat st;
+		char path[PATH_MAX];
+
+		if (m->rule != R_TMP)
+			continue;
+		snprintf(path, sizeof(path), "%s", m->at);
+		for (char *p = strchr(path + 1, '/');; p = strchr(p + 1, '/')) {
+			if (p)
+				*p = '\0';
+			if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
+				return -errno;
+			if (!p)
+				break;
+			*p = '/';
+		}
+		mode_t mode = stat(m->at, &st) == 0 ? st.st_mode & 07777 : 01777;
+		if (fchmodat(v->upper.root_fd, m->at + 1, mode, 0) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int start(struct vfs *v)
+{
+	int r = mount_setup(v);
+
+	if (r == 0)
+		r = store_open(v);
+	if (r < 0)
+		return r;
+	v->upper_len = strlen(v->upper.root);
+	r = make_private(v);
+	if (r == 0)
+		r = exec_init(v);
+	if (r < 0)
+		return r;
+	for (size_t t = 0; t < BV_ROWS_OF(tables) && r == 0; t++)
+		for (const struct bv_handler *row = tables[t].rows; row->syscall && r == 0; row++)
+			r = v->host->route(v->self, row);
+	if (r == 0)
+		r = v->host->provide(v->self, BV_VFS_SERVICE, &v->svc.head);
+	if (r == 0)
+		r = v->host->provide(v->self, BV_STORE_SERVICE, &v->svc_store.head);
+	if (r == 0)
+		r = v->host->provide(v->self, BV_REVIEW_SERVICE, &v->svc_review.head);
+	if (r == 0)
+		r = landlock(v);
+	device_adopt_stdio(v);
+	return r;
+}
+
+static int init(struct bv_self *host_self, const struct bv_host *host, const void *conf, void **self)
+{
+	struct vfs *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	v->self = host_self;
+	v->host = host;
+	v->conf = conf;
+	v->upper.root_fd = -1;
+	v->svc = vfs_service;
+	v->svc_store = store_service;
+	v->svc_review = review_service;
+	v->landlock = BV_HAS(struct bv_host, host, features) && (host->features(host_self) & BV_FEATURE_LANDLOCK);
+	int r = start(v);
+	if (r < 0) {
+		fini(v);
+		return r;
+	}
+	*self = v;
+	return 0;
+}
+
+static const char *const provides[] = {BV_VFS_SERVICE, BV_STORE_SERVICE, BV_REVIEW_SERVICE, NULL};
+
+BV_MODULE_EXPORT const struct bv_module bvisor_module = {
+    .head = BV_HEAD(MODULE, struct bv_module),
+    .name = "vfs-cow",
+    .version = "0.1.0",
+    .provides = provides,
+    .options = options,
+    .n_options = BV_ROWS(options),
+    .option_size = sizeof(struct bv_option),
+    .need_size = sizeof(struct bv_need),
+    .handler_size = sizeof(struct bv_handler),
+    .rule_size = sizeof(struct bv_rule),
+    .conf_size = sizeof(struct conf),
+    .init = init,
+    .fini = fini,
+};

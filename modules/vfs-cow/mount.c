@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mount table: ini lines become rules at nodes of the tree.  It decides what is shown and
+ * what may be written; it never mounts anything in the host's sense.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfs.h"
+
+static int fail(struct vfs *v, const char *key, const char *value, const char *why)
+{
+	char text[480];
+
+	snprintf(text, sizeof(text), "%s: %s = %.200s: %s", v->host->option_where(v->self, key), key, value, why);
+	v->host->fail(v->self, text);
+	return -EINVAL;
+}
+
+/*
+ * "~" is the home directory; "." and ".." are refused, since a rule must name one place.  *out is
+ * malloc'd, without trailing slash.
+ */
+static int expand(const char *word, char **out)
+{
+	bv_autostrbuf struct strbuf b = {0};
+
+	if (word[0] == '~' && (word[1] == '/' || !word[1])) {
+		const char *home = getenv("HOME");
+
+		if (!home || home[0] != '/')
+			return -ENOENT;
+		strbuf_puts(&b, home);
+		word++;
+	}
+	if (!b.len && word[0] != '/')
+		return -EINVAL;
+	while (*word) {
+		size_t len;
+
+		while (*word == '/')
+			word++;
+		len = strcspn(word, "/");
+		if ((len == 1 && word[0] == '.') || (len == 2 && word[0] == '.' && word[1] == '.'))
+			return -EINVAL;
+		if (len) {
+			while (b.len && b.data[b.len - 1] == '/')
+				b.data[--b.len] = '\0';
+			strbuf_puts(&b, "/");
+			strbuf_add(&b, word, len);
+		}
+		word += len;
+	}
+	if (!b.len)
+		strbuf_puts(&b, "/");
+	if (b.failed)
+		return -ENOMEM;
+	*out = b.data;
+	b.data = NULL;
+	return 0;
+}
+
+/*
+ * A rule is for a real place: when its path leads through host symlinks (/var/run -> /run, a
+ * linked home), it is put where they end, because that is where a walk will arrive.
+ */
+static char *canonical(char *path)
+{
+	char *real = realpath(path, NULL);
+
+	if (!real)
+		return path;
+	free(path);
+	return real;
+}
+
+struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const char *at)
+{
+	struct node *n = tree_make(v->root, at);
+	struct mount *m = calloc(1, sizeof(*m));
+
+	if (!n || !m) {
+		free(m);
+		return NULL;
+	}
+	m->rule = rule;
+	m->at = strdup(at);
+	m->source = strdup(source);
+	m->fd = -1;
+	if (!m->at || !m->source) {
+		free(m->at);
+		free(m->source);
+		free(m);
+		return NULL;
+	}
+	if (rule != R_HIDE && rule != R_SYNTH && rule != R_TMP)
+		m->fd = open(source, O_PATH | O_CLOEXEC);
+	n->mount = m;
+	if (rule == R_TMP)
+		n->state = N_UPPER;
+	m->next = v->mounts;
+	v->mounts = m;
+	return m;
+}
+
+static const struct {
+	const char *word;
+	enum rule rule;
+	int args;
+} kinds[] = {
+	{"cow", R_COW, 1}, {"ro", R_RO, 1}, {"rw", R_RW, 1}, {"hide", R_HIDE, 1}, {"tmp", R_TMP, 1}, {"bind", R_BIND, 2},
+};
+
+static int parse_line(struct vfs *v, const char *line)
+{
+	bv_autofree char *copy = strdup(line);
+	bv_autofree char *a = NULL, *b = NULL;
+	char *save = NULL, *word[5];
+	int n = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *w = strtok_r(copy, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+		if (n == 5)
+			return fail(v, "mount", line, "too many words");
+		word[n++] = w;
+	}
+	for (size_t i = 0; n && i < BV_ROWS_OF(kinds); i++) {
+		enum rule rule = kinds[i].rule;
+
+		if (strcmp(word[0], kinds[i].word) != 0)
+			continue;
+		if (rule == R_BIND && n == 4) {
+			if (strcmp(word[3], "ro") == 0)
+				rule = R_RO;
+			else if (strcmp(word[3], "rw") == 0)
+				rule = R_RW;
+			else
+				return fail(v, "mount", line, "after bind SRC DST may stand ro or rw");
+		} else if (n != kinds[i].args + 1) {
+			return fail(v, "mount", line,
+			            kinds[i].args == 2 ? "needs SRC DST" : "needs one absolute path");
+		}
+		int r = expand(word[1], &a);
+		if (r == 0)
+			r = expand(word[kinds[i].args], &b);
+		if (r < 0)
+			return fail(v, "mount", line, "paths are absolute (or begin with ~/), without . and ..");
+		a = canonical(a);
+		b = canonical(b);
+		if (rule == R_HIDE && strcmp(b, "/") == 0)
+			return fail(v, "mount", line, "the root cannot be hidden");
+		struct mount *m = mount_add(v, rule, a, b);
+		if (!m)
+			return -ENOMEM;
+		if ((rule == R_BIND || rule == R_RW || rule == R_RO) && m->fd < 0)
+			return fail(v, "mount", line, strerror(errno));
+		return 0;
+	}
+	return fail(v, "mount", line, "begins with none of cow, ro, rw, hide, tmp, bind");
+}
+
+/* /dev shows only the allowlist: everything else that the host has there is hidden by rule. */
+static int hide_devices(struct vfs *v)
+{
+	DIR *d = opendir("/dev");
+	const struct dirent *e;
+	int r = 0;
+
+	while (d && r == 0 && (e = readdir(d))) {
+		char path[300];
+		bool allowed = e->d_name[0] == '.';
+
+		for (size_t i = 0; i < v->conf->dev.n && !allowed; i++)
+			allowed = strcmp(v->conf->dev.item[i], e->d_name) == 0;
+		if (allowed)
+			continue;
+		snprintf(path, sizeof(path), "/dev/%s", e->d_name);
+		if (!tree_find(v->root, path) && !mount_add(v, R_HIDE, path, path))
+			r = -ENOMEM;
+	}
+	if (d)
+		closedir(d);
+	return r;
+}
+
+int mount_setup(struct vfs *v)
+{
+	int r;
+
+	v->root = tree_add(NULL, "", 0);
+	if (!v->root)
+		return -ENOMEM;
+	v->base = mount_add(v, R_COW, "/", "/");
+	if (!v->base || v->base->fd < 0)
+		return -EIO;
+	for (size_t i = 0; i < v->conf->hide.n; i++) {
+		bv_autofree char *path = NULL;
+
+		r = expand(v->conf->hide.item[i], &path);
+		if (r == -ENOENT)
+			continue; /* no home, so nothing below it to hide */
+		if (r < 0 || strcmp(path, "/") == 0)
+			return fail(v, "hide", v->conf->hide.item[i],
+			            "is no absolute path below / (or below ~/), without . and ..");
+		path = canonical(path);
+		if (!mount_add(v, R_HIDE, path, path))
+			return -ENOMEM;
+	}
+	static const char *const words[] = {"tmp", "ro"};
+	const struct bv_strings *lists[] = {&v->conf->tmp, &v->conf->ro};
+	for (size_t k = 0; k < BV_ROWS_OF(words); k++)
+		for (size_t i = 0; i < lists[k]->n; i++) {
+			bv_autofree char *path = NULL;
+
+			if (expand(lists[k]->item[i], &path) < 0)
+				return fail(v, words[k], lists[k]->item[i], "is no absolute path without . and ..");
+			path = canonical(path);
+			if (!mount_add(v, k ? R_RO : R_TMP, path, path))
+				return -ENOMEM;
+		}
+	/* The user's own lines come last, so they win over the defaults at the same place. */
+	for (size_t i = 0; i < v->conf->mount.n; i++) {
+		r = parse_line(v, v->conf->mount.item[i]);
+		if (r < 0)
+			return r;
+	}
+	return hide_devices(v);
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The open family.  The guest gets real descriptors: of the lower for reading, of the upper after
+ * a copy-up for writing.  Devices only from /dev's allowlist; FIFOs of the host never.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "device.h"
+#include "vfs.h"
+
+/* VALID_OPEN_FLAGS of the kernel; open(2) ignores others, openat2(2) refuses them.  O_LARGEFILE is
+ * always in force on 64-bit kernels. */
+#define KNOWN_FLAGS                                                                              \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC |  \
+	 FASYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |    \
+	 O_CLOEXEC | O_PATH | O_TMPFILE)
+#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
+
+struct request {
+	struct vfs *v;
+	struct bv_call *call;
+	bv_handler_fn *handler;
+	int flags;
+	mode_t mode;
+	unsigned walk; /* RESOLVE_* as W_* */
+};
+
+static bool wants_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+static enum bv_verdict give(const struct request *q, int fd)
+{
+	if (fd < 0)
+		return REPLY(q->v, q->call, fd);
+	return q->v->host->reply_fd(q->call, fd, (unsigned)q->flags & O_CLOEXEC);
+}
+
+/* ---- opens that may block: FIFOs, by a worker ---- */
+
+struct slow_open {
+	struct request q;
+	struct bv_creds creds;
+	int object, flags, result;
+};
+
+static void slow_work(void *arg)
+{
+	struct slow_open *s = arg;
+	char path[FD_PATH_MAX];
+
+	s->q.v->host->as_creds(&s->creds);
+	real_fd_path(path, s->object);
+	s->result = open(path, s->flags | O_CLOEXEC);
+	if (s->result < 0)
+		s->result = -errno;
+}
+
+static enum bv_verdict slow_done(struct bv_call *call, void *arg)
+{
+	struct slow_open *s = arg;
+	struct request q = s->q;
+	int fd = s->result;
+
+	close(s->object);
+	free(s);
+	if (!call) {
+		if (fd >= 0)
+			close(fd);
+		return BV_PASS;
+	}
+	q.call = call;
+	return give(&q, fd);
+}
+
+/* Takes object, an O_PATH descriptor of a FIFO or pipe. */
+static enum bv_verdict open_slowly(const struct request *q, int object)
+{
+	struct slow_open *s = calloc(1, sizeof(*s));
+	int r = s ? q->v->host->creds(q->call, &s->creds) : -ENOMEM;
+
+	if (r < 0) {
+		close(object);
+		free(s);
+		return REPLY(q->v, q->call, r);
+	}
+	s->q = *q;
+	s->object = object;
+	s->flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_DIRECTORY);
+	return q->v->host->defer(q->call, BV_DEFER_SIGNALS, slow_work, slow_done, s);
+}
+
+/* Opens exactly the object that fd (O_PATH, ours) names. */
+static int reopen(const struct request *q, int fd)
+{
+	char path[FD_PATH_MAX];
+
+	real_fd_path(path, fd);
+	q->v->host->as_guest(q->call);
+	int got = open(path, (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
+	return got < 0 ? -errno : got;
+}
+
+static enum bv_verdict reopen_any(const struct request *q, struct loc *l, int fd)
+{
+	if (S_ISFIFO(l->st.st_mode) && !(q->flags & O_NONBLOCK)) {
+		int object = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		return object < 0 ? REPLY(q->v, q->call, -errno) : open_slowly(q, object);
+	}
+	return give(q, reopen(q, fd));
+}
+
+/* ---- O_PATH ---- */
+
+/*
+ * A listener cannot inject an O_PATH descriptor (seccomp_unotify(2): EBADF... ADDFD refuses
+ * FMODE_PATH), so the guest gets the strongest thing that can be injected and stays usable for the
+ * same calls: a read-only descriptor of the directory or file.
+ */
+static enum bv_verdict open_path(const struct request *q, struct loc *l)
+{
+	struct request as = *q;
+
+	if (S_ISLNK(l->st.st_mode))
+		return REPLY(q->v, q->call, -ELOOP);
+	if (S_ISSOCK(l->st.st_mode))
+		return REPLY(q->v, q->call, -ENXIO);
+	as.flags = (q->flags & (O_DIRECTORY | O_CLOEXEC)) | O_RDONLY | O_NONBLOCK | O_NOCTTY;
+	if (l->view == V_SYNTH)
+		return give(&as, synth_open(q->v, q->call, l, as.flags));
+	bv_autofd int fd = loc_open_path(q->v, l);
+	if (fd < 0)
+		return REPLY(q->v, q->call, fd);
+	return give(&as, reopen(&as, fd));
+}
+
+/* ---- what exists ---- */
+
+/* Through /proc/self/fd/N and its like: the object behind a descriptor that some guest holds. */
+static enum bv_verdict open_magic(const struct request *q, struct loc *l)
+{
+	bool write = wants_write(q->flags);
+
+	if (S_ISDIR(l->st.st_mode) && write)
+		return REPLY(q->v, q->call, -EISDIR);
+	/*
+	 * What was opened for writing may be opened so again: nothing is gained by it, and a
+	 * redirected stdout stays the file the user meant.
+	 */
+	if (write && l->view == V_ANON && !l->ours && !l->fd_writable)
+		return REPLY(q->v, q->call, -EACCES);
+	return reopen_any(q, l, l->fd);
+}
+
+static enum bv_verdict open_existing(const struct request *q, struct loc *l)
+{
+	struct vfs *v = q->v;
+	bool write = wants_write(q->flags);
+	int r;
+
+	if ((q->flags & O_CREAT) && (q->flags & O_EXCL))
+		return REPLY(v, q->call, -EEXIST);
+	if (S_ISLNK(l->st.st_mode) && !(q->flags & O_PATH))
+		return REPLY(v, q->call, -ELOOP); /* O_NOFOLLOW */
+	if ((q->flags & O_DIRECTORY) && !S_ISDIR(l->st.st_mode))
+		return REPLY(v, q->call, -ENOTDIR);
+	if (q->flags & O_PATH)
+		return open_path(q, l);
+	if (S_ISDIR(l->st.st_mode) && (write || (q->flags & O_CREAT)))
+		return REPLY(v, q->call, -EISDIR);
+	if (l->magic && (!write || l->view != V_LOWER || l->fd_writable))
+		return open_magic(q, l);
+	if (l->view == V_SYNTH)
+		return give(q, synth_open(v, q->call, l, q->flags & ~(O_CREAT | O_EXCL)));
+	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
+		return give(q, device_open(v, q->call, l, q->flags));
+	if (S_ISFIFO(l->st.st_mode) && l->view == V_LOWER) {
+		/* A FIFO of the host would reach its processes: the sandbox gets its own. */
+		r = copyup(v, q->call, l, 0);
+		if (r < 0)
+			return REPLY(v, q->call, r);
+		r = loc_stat(v, q->call, l, &l->st);
+		if (r < 0)
+			return REPLY(v, q->call, r);
+	}
+	if (S_ISFIFO(l->st.st_mode)) {
+		bv_autofd int fd = loc_open_path(v, l);
+
+		return fd < 0 ? REPLY(v, q->call, fd) : reopen_any(q, l, fd);
+	}
+	if (write && l->view == V_RO)
+		return REPLY(v, q->call, -EROFS);
+	if (write && l->view == V_LOWER) {
+		r = perm_access(v, q->call, l, W_OK | ((q->flags & O_ACCMODE) == O_RDWR ? R_OK : 0));
+		if (r < 0)
+			return REPLY(v, q->call, r);
+		r = copyup(v, q->call, l, q->flags & O_TRUNC ? COPYUP_NODATA : 0);
+		if (r == COPYUP_LATER)
+			return copyup_defer(v, q->call, l, q->handler);
+		if (r < 0)
+			return REPLY(v, q->call, r);
+	}
+	int flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW);
+	v->host->as_guest(q->call);
+	if (l->path_fd >= 0) {
+		char path[FD_PATH_MAX];
+
+		/* The descriptor that resolution left behind: no second walk, and no second answer. */
+		real_fd_path(path, l->path_fd);
+		int fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
+		return give(q, fd < 0 ? -errno : fd);
+	}
+	return give(q, real_open(v, l, l->view, flags | O_NOCTTY, 0));
+}
+
+/* ---- what does not ---- */
+
+static enum bv_verdict create(const struct request *q, struct loc *l)
+{
+	struct vfs *v = q->v;
+	const char *name;
+	int flags = q->flags & ~(O_DIRECTORY | O_NOFOLLOW);
+
+	if (l->must_dir)
+		return REPLY(v, q->call, -EISDIR);
+	if (l->view == V_SYNTH)
+		return REPLY(v, q->call, -ENOENT);
+	int r = perm_create(v, q->call, l);
+	if (r < 0)
+		return REPLY(v, q->call, r);
+	int mask = v->host->umask(q->call);
+	if (mask < 0)
+		return REPLY(v, q->call, mask);
+	v->host->as_creds(NULL);
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	if (dir < 0)
+		return REPLY(v, q->call, dir);
+	/* In an rw mount the host's own checks decide, as the guest; the upper is ours. */
+	if (l->dir_view == V_RW)
+		v->host->as_guest(q->call);
+	else
+		flags |= O_EXCL;
+	mode_t old = umask((mode_t)mask);
+	bv_autofd int fd = real_openat(dir, name, flags | O_CREAT | O_NOFOLLOW, q->mode);
+	umask(old);
+	if (fd < 0)
+		return REPLY(v, q->call, fd);
+	if (l->dir_view != V_RW) {
+		r = upper_own(v, q->call, dir, name);
+		if (r == 0)
+			r = upper_created(v, l, false);
+		if (r < 0) {
+			(void)unlinkat(dir, name, 0);
+			return REPLY(v, q->call, r);
+		}
+	}
+	return give(q, bv_take_fd(&fd));
+}
+
+static enum bv_verdict open_tmpfile(const struct request *q, struct loc *l)
+{
+	struct vfs *v = q->v;
+	int r;
+
+	if (!S_ISDIR(l->st.st_mode))
+		return REPLY(v, q->call, -ENOTDIR);
+	if (l->view == V_SYNTH)
+		return REPLY(v, q->call, -EOPNOTSUPP);
+	r = perm_access(v, q->call, l, W_OK | X_OK);
+	int mask = r < 0 ? r : v->host->umask(q->call);
+	if (mask < 0)
+		return REPLY(v, q->call, mask);
+	v->host->as_creds(NULL);
+	r = upper_dir(v, l);
+	if (r < 0)
+		return REPLY(v, q->call, r);
+	mode_t old = umask((mode_t)mask);
+	int fd = real_open(v, l, l->view == V_MERGED ? V_UPPER : l->view, q->flags & ~O_NOFOLLOW, q->mode);
+	umask(old);
+	if (fd >= 0 && geteuid() == 0) {
+		struct bv_creds c;
+
+		if (v->host->creds(q->call, &c) == 0 && (c.fsuid || c.fsgid))
+			(void)!fchown(fd, c.fsuid, c.fsgid);
+	}
+	return give(q, fd);
+}
+
+static enum bv_verdict do_open(struct request *q, int dirfd, uint64_t ptr)
+{
+	struct vfs *v = q->v;
+	struct loc l;
+	unsigned w = q->walk;
+
+	if (q->flags & O_PATH)
+		q->flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	if ((q->flags & TMPFILE_BIT) &&
+	    (!(q->flags & O_DIRECTORY) || (q->flags & O_ACCMODE) == O_RDONLY || (q->flags & O_CREAT)))
+		return REPLY(v, q->call, -EINVAL);
+	/* O_CREAT|O_DIRECTORY is EINVAL since Linux 6.4 (43b450632676). */
+	if ((q->flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
+		return REPLY(v, q->call, -EINVAL);
+	if ((q->flags & O_NOFOLLOW) || ((q->flags & O_CREAT) && (q->flags & O_EXCL)))
+		w |= W_NOFOLLOW;
+	w |= q->flags & O_CREAT ? W_CREATE : W_PROBE;
+	v->host->as_guest(q->call);
+	int r = vfs_walk_guest(v, q->call, dirfd, ptr, w, &l);
+	v->host->as_creds(NULL);
+	if (r < 0)
+		return REPLY(v, q->call, r);
+	enum bv_verdict verdict;
+	if (q->flags & TMPFILE_BIT)
+		verdict = open_tmpfile(q, &l);
+	else if (l.probed)
+		verdict = open_existing(q, &l);
+	else
+		verdict = create(q, &l);
+	loc_fini(&l);
+	return verdict;
+}
+
+BV_SYSCALL(openat)
+{
+	struct request q = {self, call, sys_openat, (int)call->arg[2] & KNOWN_FLAGS, (mode_t)call->arg[3] & 07777, 0};
+
+	return do_open(&q, (int)call->arg[0], call->arg[1]);
+}
+
+BV_SYSCALL(open)
+{
+	struct request q = {self, call, sys_open, (int)call->arg[1] & KNOWN_FLAGS, (mode_t)call->arg[2] & 07777, 0};
+
+	return do_open(&q, AT_FDCWD, call->arg[0]);
+}
+
+BV_SYSCALL(creat)
+{
+	struct request q = {self,    call, sys_creat, O_CREAT | O_WRONLY | O_TRUNC, (mode_t)call->arg[1] & 07777, 0};
+
+	return do_open(&q, AT_FDCWD, call->arg[0]);
+}
+
+static int check_how(const struct open_how *how, unsigned *walk)
+{
+	static const struct {
+		uint64_t bit;
+		unsigned walk;
+	} map[] = {
+	    {RESOLVE_NO_SYMLINKS, W_NO_SYMLINKS | W_NO_MAGIC},
+	    {RESOLVE_NO_MAGICLINKS, W_NO_MAGIC},
+	    {RESOLVE_BENEATH, W_BENEATH},
+	    {RESOLVE_IN_ROOT, W_IN_ROOT},
+	    {RESOLVE_NO_XDEV, W_NO_XDEV},
+	};
+	uint64_t left = how->resolve & ~(uint64_t)RESOLVE_CACHED;
+
+	*walk = 0;
+	for (size_t i = 0; i < BV_ROWS_OF(map); i++)
+		if (left & map[i].bit) {
+			*walk |= map[i].walk;
+			left &= ~map[i].bit;
+		}
+	if (left || (how->flags & ~(uint64_t)KNOWN_FLAGS))
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_BENEATH) && (how->resolve & RESOLVE_IN_ROOT))
+		return -EINVAL;
+	if ((how->flags & (O_CREAT | TMPFILE_BIT)) ? how->mode & ~07777ull : how->mode != 0)
+		return -EINVAL;
+	if ((how->flags & O_PATH) && (how->flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
+		return -EINVAL;
+	/* openat2(2): a lookup that cannot be done from caches alone may always say EAGAIN. */
+	return how->resolve & RESOLVE_CACHED ? -EAGAIN : 0;
+}
+
+BV_SYSCALL(openat2)
+{
+	struct vfs *v = self;
+	struct open_how how;
+	unsigned char tail[4096];
+	uint64_t size = call->arg[3];
+	int r;
+
+	if (size < sizeof(how))
+		return REPLY(v, call, -EINVAL);
+	if (size > sizeof(tail))
+		return REPLY(v, call, -E2BIG);
+	r = v->host->mem_read(call, tail, call->arg[2], size);
+	if (r < 0)
+		return REPLY(v, call, r);
+	memcpy(&how, tail, sizeof(how));
+	for (size_t i = sizeof(how); i < size; i++)
+		if (tail[i])
+			return REPLY(v, call, -E2BIG);
+	struct request q = {self, call, sys_openat2, 0, 0, 0};
+	r = check_how(&how, &q.walk);
+	if (r < 0)
+		return REPLY(v, call, r);
+	q.flags = (int)how.flags;
+	q.mode = (mode_t)how.mode;
+	return do_open(&q, (int)call->arg[0], call->arg[1]);
+}
+
+const struct bv_handler open_handlers[] = {
+    BV_ON(openat, BV_SERVE),
+    BV_ON(open, BV_SERVE),
+    BV_ON(creat, BV_SERVE),
+    BV_ON(openat2, BV_SERVE),
+    {0},
+};

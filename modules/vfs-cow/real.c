@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptors of real objects.  The only place that opens host paths: always below a base
+ * descriptor and never through a symlink (openat2(2), RESOLVE_NO_SYMLINKS, Linux 5.6), so a link
+ * that a guest made, or swaps in at the wrong moment, ends in ELOOP and not outside.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "vfs.h"
+
+void real_fd_path(char out[FD_PATH_MAX], int fd)
+{
+	snprintf(out, FD_PATH_MAX, "/proc/self/fd/%d", fd);
+}
+
+int real_openat(int base, const char *rel, int flags, mode_t mode)
+{
+	if (base < 0)
+		return -ENOENT;
+	if (!*rel) {
+		char path[FD_PATH_MAX];
+
+		/* Our own magic link: exactly the base object, whatever its type. */
+		real_fd_path(path, base);
+		int fd = open(path, (flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	struct open_how how = {
+	    .flags = (uint64_t)(uint32_t)(flags | O_CLOEXEC),
+	    .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
+	    .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	int fd = (int)syscall(SYS_openat2, base, rel, &how, sizeof(how));
+	return fd < 0 ? -errno : fd;
+}
+
+static const char *below(const char *path, const char *at)
+{
+	size_t len = strlen(at);
+
+	if (len == 1)
+		return path + 1;
+	path += len;
+	return *path == '/' ? path + 1 : path;
+}
+
+static int base_of(struct vfs *v, const struct loc *l, enum view view, const char **rel)
+{
+	if (view == V_UPPER) {
+		*rel = l->path + 1;
+		return v->upper.root_fd;
+	}
+	*rel = below(l->path, l->mount->at);
+	return l->mount->fd;
+}
+
+int real_open(struct vfs *v, const struct loc *l, enum view view, int flags, mode_t mode)
+{
+	const char *rel;
+	int base = base_of(v, l, view, &rel);
+
+	return real_openat(base, rel, flags, mode);
+}
+
+int real_parent(struct vfs *v, const struct loc *l, enum view view, int flags, const char **name)
+{
+	const char *rel, *slash;
+	char parent[PATH_MAX];
+	int base = base_of(v, l, view, &rel);
+
+	slash = strrchr(rel, '/');
+	*name = slash ? slash + 1 : rel;
+	size_t len = slash ? (size_t)(slash - rel) : 0;
+	memcpy(parent, rel, len);
+	parent[len] = '\0';
+	return real_openat(base, parent, flags | O_DIRECTORY, 0);
+}
+
+bool real_lower_has(struct vfs *v, const struct loc *l, struct stat *st)
+{
+	struct stat own;
+
+	if (l->mount->rule != R_COW && l->mount->rule != R_BIND)
+		return false;
+	/* Below an upper directory the lower does not count, whatever the host has there. */
+	struct spot s;
+	const char *p = l->path + 1;
+	spot_root(v, &s);
+	for (const char *slash; (slash = strchr(p, '/')); p = slash + 1) {
+		spot_step(&s, p, (size_t)(slash - p));
+		if (s.view != V_LOWER && s.view != V_MERGED)
+			return false;
+	}
+	bv_autofd int fd = real_open(v, l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
+	return fd >= 0 && fstat(fd, st ? st : &own) == 0;
+}
+
+static bool starts(const char *text, const char *prefix, size_t len)
+{
+	return strncmp(text, prefix, len) == 0 && (text[len] == '/' || !text[len]);
+}
+
+ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view)
+{
+	static const char synthetic[] = "/memfd:bv:", deleted[] = " (deleted)";
+	size_t len = strlen(real);
+	struct spot s;
+
+	if (real[0] != '/' || len >= PATH_MAX)
+		return -ENOENT;
+	if (strncmp(real, synthetic, sizeof(synthetic) - 1) == 0) {
+		len -= sizeof(synthetic) - 1;
+		memcpy(out, real + sizeof(synthetic) - 1, len + 1);
+		if (len > sizeof(deleted) - 1 && strcmp(out + len - (sizeof(deleted) - 1), deleted) == 0)
+			out[len -= sizeof(deleted) - 1] = '\0';
+		*view = V_SYNTH;
+		return (ssize_t)len;
+	}
+	if (starts(real, v->upper.root, v->upper_len)) {
+		len -= v->upper_len;
+		memcpy(out, real + v->upper_len, len + 1);
+		if (!len)
+			memcpy(out, "/", (len = 1) + 1);
+		spot_at(v, out, &s);
+		if (s.view != V_UPPER && s.view != V_MERGED)
+			return -ENOENT;
+		*view = s.view;
+		return (ssize_t)len;
+	}
+	ssize_t private = exec_shown(v, real, out);
+	if (private != -ENOENT) {
+		*view = V_UPPER;
+		return private;
+	}
+	/* A path below our own run directory that is not the upper is nobody's business. */
+	const char *slash = strrchr(v->upper.root, '/');
+	size_t run_len = (size_t)(slash - v->upper.root);
+	if (starts(real, v->upper.root, run_len)) {
+		static const char synth_dir[] = "/synth";
+
+		if (!starts(real + run_len, synth_dir, sizeof(synth_dir) - 1))
+			return -ENOENT;
+		real += run_len + sizeof(synth_dir) - 1;
+		len = strlen(real);
+		memcpy(out, len ? real : "/", len ? len + 1 : 2);
+		*view = V_SYNTH;
+		return len ? (ssize_t)len : 1;
+	}
+	const struct mount *best = NULL;
+	for (const struct mount *m = v->mounts; m; m = m->next) {
+		if (strcmp(m->source, m->at) == 0 || m->rule == R_HIDE || m->rule == R_SYNTH)
+			continue;
+		if (starts(real, m->source, strlen(m->source)) &&
+		    (!best || strlen(m->source) > strlen(best->source)))
+			best = m;
+	}
+	if (best) {
+		size_t skip = strlen(best->source), at = strlen(best->at);
+
+		if (at + len - skip >= PATH_MAX)
+			return -ENAMETOOLONG;
+		memmove(out + at, real + skip, len - skip + 1);
+		memcpy(out, best->at, at);
+		len = at + len - skip;
+	} else {
+		memcpy(out, real, len + 1);
+	}
+	spot_at(v, out, &s);
+	if (s.view == V_HIDE || s.view == V_NONE || s.view == V_UPPER || s.view == V_ANON)
+		return -ENOENT; /* hidden, deleted, or another object stands there now */
+	*view = s.view;
+	return (ssize_t)len;
+}
+
+int loc_from_fd(struct vfs *v, struct loc *l)
+{
+	char self[FD_PATH_MAX], real[PATH_MAX + 1];
+	enum view view;
+	struct spot s;
+
+	if (fstat(l->fd, &l->st) < 0)
+		return -errno;
+	l->probed = true;
+	real_fd_path(self, l->fd);
+	ssize_t n = readlink(self, real, sizeof(real) - 1);
+	if (n < 0)
+		return -errno;
+	real[n] = '\0';
+	ssize_t len = real_shown(v, real, l->path, &view);
+	/*
+	 * The text alone can lie (a file named "x (deleted)", or one replaced since): the name must
+	 * still lead to this very object.
+	 */
+	if (len >= 0) {
+		l->len = (size_t)len;
+		spot_at(v, l->path, &s);
+		l->node = s.node;
+		l->mount = s.mount;
+		l->view = view;
+		l->dir_view = V_LOWER;
+		if (view == V_SYNTH)
+			return 0;
+		bv_autofd int check = real_open(v, l, view, O_PATH | O_NOFOLLOW, 0);
+		struct stat st;
+		if (check >= 0 && fstat(check, &st) == 0 && st.st_dev == l->st.st_dev && st.st_ino == l->st.st_ino)
+			return 0;
+	}
+	l->ours = real[0] != '/' || starts(real, v->upper.root, v->upper_len) ||
+	          (strncmp(real, "/memfd:", 7) == 0 && l->st.st_nlink == 0);
+	memcpy(l->path, real, (size_t)n + 1 > PATH_MAX ? PATH_MAX : (size_t)n + 1);
+	l->path[PATH_MAX - 1] = '\0';
+	l->len = strlen(l->path);
+	l->node = NULL;
+	l->mount = v->base;
+	l->view = V_ANON;
+	return 0;
+}

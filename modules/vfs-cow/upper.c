@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The upper tree: directories mirrored from the lower, whiteouts, and keeping the tree of nodes
+ * in step with what is on disk.  All of it acts as the supervisor; who may do what was decided
+ * before (perm.c).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "vfs.h"
+
+/* Copies owner (where allowed), mode, xattrs and times of src to dst; both are our descriptors. */
+void upper_copy_meta(int src, int dst, const struct stat *st)
+{
+	char from[FD_PATH_MAX], to[FD_PATH_MAX], names[4096];
+	bv_autofree char *value = NULL;
+	struct timespec times[2] = {st->st_atim, st->st_mtim};
+
+	real_fd_path(from, src);
+	real_fd_path(to, dst);
+	if (chown(to, st->st_uid, st->st_gid) < 0) {
+		/* An unprivileged supervisor's copies are its user's; stat of merged directories
+		 * still answers the lower's owner. */
+	}
+	ssize_t n = listxattr(from, names, sizeof(names));
+	for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
+		if (!value)
+			value = malloc(65536); /* XATTR_SIZE_MAX, limits.h of the kernel */
+		ssize_t len = value ? getxattr(from, name, value, 65536) : -1;
+		if (len >= 0)
+			(void)setxattr(to, name, value, (size_t)len, 0);
+	}
+	(void)chmod(to, st->st_mode & 07777);
+	(void)utimensat(AT_FDCWD, to, times, 0);
+}
+
+/* Makes the lower directory at l exist in the upper: l->view becomes V_MERGED. */
+static int mirror_one(struct vfs *v, struct loc *l, struct node *parent, const char *name)
+{
+	struct stat st;
+	bv_autofd int lower = real_open(v, l, V_LOWER, O_PATH | O_DIRECTORY, 0);
+
+	if (lower < 0)
+		return lower;
+	if (fstat(lower, &st) < 0)
+		return -errno;
+	if (l->len > 1) {
+		bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
+
+		if (dir < 0)
+			return dir;
+		if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+			return -errno;
+	}
+	bv_autofd int upper = real_open(v, l, V_UPPER, O_PATH | O_DIRECTORY, 0);
+	if (upper < 0)
+		return upper;
+	/* We must be able to write in it, whatever its mode says to guests. */
+	if (geteuid() != 0)
+		st.st_mode |= 0700;
+	upper_copy_meta(lower, upper, &st);
+	struct node *n = l->len > 1 ? tree_add(parent, name, strlen(name)) : v->root;
+	if (!n)
+		return -ENOMEM;
+	n->state = N_MERGED;
+	return 0;
+}
+
+/* Mirrors the directory whose virtual path is the first len bytes of path, and all above it. */
+static int mirror(struct vfs *v, const char *path, size_t len)
+{
+	struct spot s;
+	bv_autofree struct loc *l = calloc(1, sizeof(*l));
+	size_t at = 0;
+
+	if (!l)
+		return -ENOMEM;
+	l->fd = l->path_fd = -1;
+	spot_root(v, &s);
+	memcpy(l->path, "/", 2);
+	l->len = 1;
+	for (;;) {
+		struct node *parent = s.node ? s.node->parent : NULL;
+
+		l->mount = s.mount;
+		l->view = s.view;
+		switch (s.view) {
+		case V_LOWER: {
+			const char *name = strrchr(l->path, '/') + 1;
+			/* The parent was mirrored in the turn before, so it has a node. */
+			if (l->len > 1) {
+				char *slash = strrchr(l->path, '/');
+
+				*slash = '\0';
+				parent = tree_find(v->root, l->path);
+				*slash = '/';
+			}
+			int r = mirror_one(v, l, parent, name);
+			if (r < 0)
+				return r;
+			s.node = tree_find(v->root, l->path);
+			s.view = V_MERGED;
+			break;
+		}
+		case V_MERGED:
+		case V_UPPER:
+		case V_RW:
+			break;
+		case V_RO:
+			return -EROFS;
+		case V_SYNTH:
+			return -EPERM;
+		default:
+			return -ENOENT;
+		}
+		while (path[at] == '/')
+			at++;
+		if (at >= len)
+			return 0;
+		size_t n = strcspn(path + at, "/");
+		size_t slash = l->len > 1;
+		l->path[l->len - !slash] = '/';
+		memcpy(l->path + l->len + slash, path + at, n);
+		l->len += slash + n;
+		l->path[l->len] = '\0';
+		spot_step(&s, path + at, n);
+		at += n;
+	}
+}
+
+int upper_parents(struct vfs *v, struct loc *l)
+{
+	const char *slash = strrchr(l->path, '/');
+
+	return mirror(v, l->path, slash > l->path ? (size_t)(slash - l->path) : 0);
+}
+
+int upper_dir(struct vfs *v, struct loc *l)
+{
+	if (l->view != V_LOWER)
+		return l->view == V_RO ? -EROFS : l->view == V_SYNTH ? -EPERM : 0;
+	int r = mirror(v, l->path, l->len);
+	if (r == 0) {
+		l->node = tree_find(v->root, l->path);
+		l->view = V_MERGED;
+	}
+	return r;
+}
+
+#define WHITEOUT ".wh."
+
+/*
+ * The whiteout of a name that leaves no room for the prefix is kept under a hash, with the name
+ * as its content.  FNV-1a only has to be stable, not strong: the tree is the authority.
+ */
+static void whiteout_name(const char *name, char out[NAME_MAX + 1])
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	if (strlen(name) + sizeof(WHITEOUT) - 1 <= NAME_MAX) {
+		snprintf(out, NAME_MAX + 1, WHITEOUT "%s", name);
+		return;
+	}
+	for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+		h = (h ^ *c) * 0x100000001b3u;
+	snprintf(out, NAME_MAX + 1, WHITEOUT WHITEOUT "long.%016llx", (unsigned long long)h);
+}
+
+static int whiteout_make(int dir, const char *name)
+{
+	char file[NAME_MAX + 1];
+
+	whiteout_name(name, file);
+	bv_autofd int fd = openat(dir, file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	if (strlen(name) + sizeof(WHITEOUT) - 1 > NAME_MAX && write(fd, name, strlen(name)) < 0)
+		return -errno;
+	return 0;
+}
+
+static void whiteout_drop(int dir, const char *name)
+{
+	char file[NAME_MAX + 1];
+
+	whiteout_name(name, file);
+	(void)unlinkat(dir, file, 0);
+}
+
+int upper_parent_fd(struct vfs *v, struct loc *l, const char **name)
+{
+	if (l->node && l->node->mount)
+		return l->node->mount->rule == R_SYNTH ? -EPERM : -EBUSY;
+	switch (l->dir_view) {
+	case V_RW:
+		return real_parent(v, l, V_RW, O_PATH, name);
+	case V_RO:
+		return -EROFS;
+	case V_SYNTH:
+		return -EPERM;
+	case V_UPPER:
+		return real_parent(v, l, V_UPPER, O_PATH, name);
+	case V_LOWER:
+	case V_MERGED: {
+		const char *base = strrchr(l->path, '/') + 1;
+		if (strncmp(base, WHITEOUT, sizeof(WHITEOUT) - 1) == 0)
+			return -EINVAL; /* the layer format's own names */
+		int r = upper_parents(v, l);
+		if (r < 0)
+			return r;
+		l->dir_view = V_MERGED;
+		return real_parent(v, l, V_UPPER, O_PATH, name);
+	}
+	default:
+		return -ENOENT;
+	}
+}
+
+/* The node of l's parent directory, or NULL below an upper-only one. */
+static struct node *parent_node(struct vfs *v, struct loc *l)
+{
+	char *slash = strrchr(l->path, '/');
+	struct node *n;
+
+	if (slash == l->path)
+		return v->root;
+	*slash = '\0';
+	n = tree_find(v->root, l->path);
+	*slash = '/';
+	return n;
+}
+
+int upper_created(struct vfs *v, struct loc *l, bool is_dir)
+{
+	struct node *parent = parent_node(v, l);
+	const char *name = strrchr(l->path, '/') + 1;
+
+	if (parent)
+		parent->gen++;
+	if (l->dir_view == V_RW) {
+		l->view = V_RW;
+		return 0;
+	}
+	l->view = V_UPPER;
+	if (l->dir_view == V_UPPER || !parent)
+		return 0;
+	struct node *n = tree_add(parent, name, strlen(name));
+	if (!n)
+		return -ENOMEM;
+	bool was_whiteout = n->state == N_WHITEOUT;
+	n->had_lower = was_whiteout && is_dir;
+	n->state = N_UPPER;
+	n->meta = false;
+	l->node = n;
+	if (was_whiteout && !is_dir) {
+		/* A file hides the lower by itself; only a directory needs the whiteout beside it. */
+		const char *base;
+		bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &base);
+		if (dir >= 0)
+			whiteout_drop(dir, base);
+	}
+	return 0;
+}
+
+int upper_removed(struct vfs *v, struct loc *l)
+{
+	const char *name;
+	struct node *parent;
+
+	if (l->dir_view == V_RW || l->dir_view == V_UPPER) {
+		parent = parent_node(v, l);
+		if (parent)
+			parent->gen++;
+		l->view = V_NONE;
+		return 0;
+	}
+	bool lower = real_lower_has(v, l, NULL);
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	if (dir < 0)
+		return dir;
+	if (lower) {
+		int r = whiteout_make(dir, name);
+		if (r < 0)
+			return r;
+	} else {
+		whiteout_drop(dir, name);
+	}
+	parent = parent_node(v, l);
+	if (!parent)
+		return -ENOENT;
+	parent->gen++;
+	tree_drop(tree_child(parent, name, strlen(name)));
+	l->node = NULL;
+	l->view = V_NONE;
+	if (lower) {
+		struct node *n = tree_add(parent, name, strlen(name));
+		if (!n)
+			return -ENOMEM;
+		n->state = N_WHITEOUT;
+		l->node = n;
+	}
+	return 0;
+}
+
+int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name)
+{
+	struct bv_creds c;
+	struct stat dir, st;
+
+	if (geteuid() != 0)
+		return 0;
+	int r = v->host->creds(call, &c);
+	if (r < 0)
+		return r;
+	if (fstat(dirfd, &dir) < 0 || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	gid_t gid = dir.st_mode & S_ISGID ? dir.st_gid : c.fsgid;
+	if (st.st_uid == c.fsuid && st.st_gid == gid)
+		return 0;
+	if (fchownat(dirfd, name, c.fsuid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	/* chown(2) clears the set-id bits that the creation asked for. */
+	if ((st.st_mode & 06000) && !S_ISLNK(st.st_mode) && fchmodat(dirfd, name, st.st_mode & 07777, 0) < 0)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Path resolution in the virtual tree (path_resolution(7)).  A clean path costs one openat2;
+ * only when that meets a symlink, or when the path holds "..", is it walked component by
+ * component.  The host kernel never follows a symlink on our behalf.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfs.h"
+
+#define MAX_LINKS 40 /* MAXSYMLINKS of the kernel (include/linux/namei.h) */
+
+void loc_fini(struct loc *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	if (l->path_fd >= 0)
+		close(l->path_fd);
+	free(l->syn);
+	l->fd = l->path_fd = -1;
+	l->syn = NULL;
+}
+
+static void loc_init(struct loc *l)
+{
+	l->len = 0;
+	l->path[0] = '\0';
+	l->view = l->dir_view = V_NONE;
+	l->node = NULL;
+	l->mount = NULL;
+	l->must_dir = l->dotted = l->magic = l->probed = l->ours = l->fd_writable = false;
+	l->native = true;
+	l->fd = l->path_fd = -1;
+	l->syn = NULL;
+}
+
+/* State of one resolution: where we are (path in l, spot) and what remains (todo). */
+struct walk {
+	struct vfs *v;
+	struct bv_call *call;
+	struct loc *l;
+	struct spot at;
+	unsigned flags, links;
+	size_t root_len; /* W_BENEATH, W_IN_ROOT: length of the start's path, which is not left */
+	dev_t dev;       /* W_NO_XDEV: the start's device */
+	char todo[2 * PATH_MAX];
+	char *rest;
+	char target[PATH_MAX];
+};
+
+static bool identity(const struct spot *s)
+{
+	return (s->view == V_LOWER || s->view == V_MERGED || s->view == V_RW || s->view == V_RO) &&
+	       (s->mount->source == NULL || strcmp(s->mount->source, s->mount->at) == 0);
+}
+
+/* Back to the root, which W_IN_ROOT moves to where the walk started. */
+static void go_root(struct walk *w)
+{
+	if (w->flags & W_IN_ROOT) {
+		w->l->path[w->root_len] = '\0';
+		w->l->len = w->root_len;
+		spot_at(w->v, w->l->path, &w->at);
+		return;
+	}
+	w->l->path[0] = '/';
+	w->l->path[1] = '\0';
+	w->l->len = 1;
+	spot_root(w->v, &w->at);
+}
+
+static int go_down(struct walk *w, const char *name, size_t len)
+{
+	struct loc *l = w->l;
+	size_t slash = l->len > 1;
+
+	if (l->len + slash + len >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (slash)
+		l->path[l->len] = '/';
+	else
+		l->len = 0, l->path[0] = '/', slash = 1;
+	memcpy(l->path + l->len + slash, name, len);
+	l->len += slash + len;
+	l->path[l->len] = '\0';
+	l->dir_view = w->at.view;
+	spot_step(&w->at, name, len);
+	if (!identity(&w->at))
+		l->native = false;
+	return 0;
+}
+
+static int go_up(struct walk *w)
+{
+	struct loc *l = w->l;
+	char *slash = strrchr(l->path, '/');
+
+	if ((w->flags & (W_BENEATH | W_IN_ROOT)) && l->len <= w->root_len)
+		return w->flags & W_BENEATH ? -EXDEV : 0;
+	if (slash == l->path)
+		slash++;
+	*slash = '\0';
+	l->len = (size_t)(slash - l->path);
+	spot_at(w->v, l->path, &w->at);
+	if (!identity(&w->at))
+		l->native = false;
+	return 0;
+}
+
+/* Puts the tree's answer for the current place into l. */
+static void settle(struct walk *w)
+{
+	w->l->node = w->at.node;
+	w->l->mount = w->at.mount;
+	w->l->view = w->at.view;
+}
+
+/* Is there something, and what?  Fills l->st and l->path_fd. -ELOOP: a symlink stands before it. */
+static int probe(struct walk *w)
+{
+	struct loc *l = w->l;
+	int fd;
+
+	settle(w);
+	if (l->path_fd >= 0)
+		close(l->path_fd);
+	l->path_fd = -1;
+	l->probed = false;
+	switch (l->view) {
+	case V_NONE:
+	case V_HIDE:
+	case V_ANON:
+		return -ENOENT;
+	case V_SYNTH: {
+		free(l->syn);
+		l->syn = NULL;
+		const char *rel = l->path + (l->mount->at[1] ? strlen(l->mount->at) : 0);
+		int r = synth_lookup(w->v, w->call, l->mount, *rel == '/' ? rel + 1 : rel, &l->syn);
+		if (r == 0)
+			r = synth_stat(w->v, w->call, l, &l->st);
+		l->probed = r == 0;
+		return r == -EXDEV ? -ENOENT : r;
+	}
+	default:
+		fd = real_open(w->v, l, l->view, O_PATH | O_NOFOLLOW, 0);
+		if (fd < 0)
+			return fd;
+		l->path_fd = fd;
+		if (fstat(fd, &l->st) < 0)
+			return -errno;
+		l->probed = true;
+		return 0;
+	}
+}
+
+/* Puts a symlink's text before what remains. */
+static int expand_link(struct walk *w, const char *text, size_t len)
+{
+	size_t rest = strlen(w->rest);
+
+	if (!len)
+		return -ENOENT;
+	if (len + 1 + rest + 1 > sizeof(w->todo))
+		return -ENAMETOOLONG;
+	memmove(w->todo + len + 1, w->rest, rest + 1);
+	memcpy(w->todo, text, len);
+	w->todo[len] = rest ? '/' : '\0';
+	w->rest = w->todo;
+	if (text[0] != '/')
+		return go_up(w);
+	if (w->flags & W_BENEATH)
+		return -EXDEV;
+	go_root(w);
+	return 0;
+}
+
+/* Follows a magic link by descriptor: the object itself, wherever its name leads today. */
+static int follow_magic(struct walk *w)
+{
+	struct loc *l = w->l;
+	struct stat link;
+	int fd = open(l->syn->target, O_PATH | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	/* proc(5): the link's own mode tells how the descriptor was opened; cwd, exe, root say 0777. */
+	l->fd_writable = fstatat(AT_FDCWD, l->syn->target, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+	                 (link.st_mode & 0277) == 0200;
+	free(l->syn);
+	l->syn = NULL;
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = fd;
+	l->magic = true;
+	l->native = false;
+	int r = loc_from_fd(w->v, l);
+	if (r < 0)
+		return r;
+	if (*w->rest) { /* more to come: only a directory with a place in the tree leads on */
+		if (l->view == V_ANON)
+			return S_ISDIR(l->st.st_mode) ? -ENOENT : -ENOTDIR;
+		spot_at(w->v, l->path, &w->at);
+		if (!S_ISDIR(l->st.st_mode))
+			return -ENOTDIR;
+		close(l->fd);
+		l->fd = -1;
+		l->magic = false;
+	}
+	return 0;
+}
+
+static void skip_slashes(struct walk *w)
+{
+	while (*w->rest == '/')
+		w->rest++;
+}
+
+/* A final component was taken: what must hold of it? */
+static int finish(struct walk *w, int probed)
+{
+	struct loc *l = w->l;
+
+	settle(w);
+	if (l->view == V_HIDE && (w->flags & W_CREATE))
+		return -EACCES; /* an entry that policy hides cannot be made either */
+	if (probed == -ENOENT && (w->flags & W_CREATE)) {
+		l->view = l->view == V_SYNTH ? V_SYNTH : V_NONE;
+		return 0;
+	}
+	if (probed < 0)
+		return probed;
+	if (l->must_dir && !S_ISDIR(l->st.st_mode))
+		return -ENOTDIR;
+	return 0;
+}
+
+static int walk_slowly(struct walk *w)
+{
+	struct loc *l = w->l;
+	bool dir = true; /* the current place is known to be a directory */
+
+	for (;;) {
+		skip_slashes(w);
+		size_t len = strcspn(w->rest, "/");
+		if (!len) { /* only "/", "." or ".." so far, or a trailing slash */
+			int r = probe(w);
+			l->dotted = true;
+			return finish(w, r);
+		}
+		char *name = w->rest;
+		char *after = name + len + strspn(name + len, "/");
+		bool last = !*after, slashed = name[len] == '/';
+		if (len > NAME_MAX)
+			return -ENAMETOOLONG;
+		if (!dir) {
+			int r = probe(w);
+			if (r < 0)
+				return r;
+			if (!S_ISDIR(l->st.st_mode))
+				return -ENOTDIR;
+			dir = true;
+		}
+		if (len == 1 && name[0] == '.') {
+			w->rest = after;
+			if (last)
+				l->must_dir = true;
+			continue;
+		}
+		if (len == 2 && name[0] == '.' && name[1] == '.') {
+			int up = go_up(w);
+			if (up < 0)
+				return up;
+			w->rest = after;
+			if (last)
+				l->must_dir = true;
+			continue;
+		}
+		int r = go_down(w, name, len);
+		if (r < 0)
+			return r;
+		w->rest = name + len;
+		if (!last)
+			w->rest = after;
+		else
+			w->rest = name + len + strlen(name + len);
+		if (last && slashed)
+			l->must_dir = true;
+		if (!last && w->at.view == V_MERGED)
+			continue;
+		r = probe(w);
+		if (r < 0) {
+			if (last)
+				return finish(w, r);
+			return r;
+		}
+		if ((w->flags & W_NO_XDEV) && l->view != V_UPPER && l->st.st_dev != w->dev)
+			return -EXDEV;
+		if (S_ISLNK(l->st.st_mode) && (!last || !(w->flags & W_NOFOLLOW) || l->must_dir)) {
+			if (++w->links > MAX_LINKS)
+				return -ELOOP;
+			if (w->flags & W_NO_SYMLINKS)
+				return -ELOOP;
+			if (l->view == V_SYNTH && l->syn->kind == BV_VFS_MAGIC) {
+				if (w->flags & W_NO_MAGIC)
+					return -ELOOP;
+				if (w->flags & (W_BENEATH | W_IN_ROOT))
+					return -EXDEV;
+				r = follow_magic(w);
+				if (r < 0 || !*w->rest)
+					return r < 0 ? r : l->must_dir && !S_ISDIR(l->st.st_mode) ? -ENOTDIR : 0;
+				continue;
+			}
+			ssize_t n;
+			if (l->view == V_SYNTH) {
+				n = (ssize_t)strnlen(l->syn->target, sizeof(w->target) - 1);
+				memcpy(w->target, l->syn->target, (size_t)n);
+			} else {
+				n = readlinkat(l->path_fd, "", w->target, sizeof(w->target) - 1);
+			}
+			if (n < 0)
+				return -errno;
+			w->target[n] = '\0';
+			r = expand_link(w, w->target, (size_t)n);
+			if (r < 0)
+				return r;
+			dir = true; /* the parent, or the root */
+			l->dotted = false;
+			continue;
+		}
+		if (last)
+			return finish(w, 0);
+		if (!S_ISDIR(l->st.st_mode))
+			return -ENOTDIR;
+	}
+}
+
+/*
+ * The common case: no "..", and (to be seen) no symlink on the way.  1 when it decided, 0 when the
+ * path has to be walked.
+ */
+static int walk_fast(struct walk *w, int *result)
+{
+	struct loc *l = w->l;
+	bool last_dot = false;
+
+	for (const char *c = w->rest; *c;) {
+		while (*c == '/')
+			c++;
+		size_t len = strcspn(c, "/");
+		if (!len)
+			break;
+		last_dot = len == 1 && c[0] == '.';
+		if (len == 2 && c[0] == '.' && c[1] == '.')
+			return 0;
+		if (len > NAME_MAX) {
+			/* Earlier components decide first (ENOENT, ENOTDIR, EACCES). */
+			return 0;
+		}
+		if (!last_dot) {
+			if (w->at.view == V_NONE || w->at.view == V_HIDE || w->at.view == V_SYNTH) {
+				if (w->at.view != V_SYNTH) {
+					*result = -ENOENT;
+					return 1;
+				}
+				return 0; /* synthetic trees have links of their own */
+			}
+			int r = go_down(w, c, len);
+			if (r < 0) {
+				*result = r;
+				return 1;
+			}
+		}
+		c += len;
+		if (*c == '/' && !c[strspn(c, "/")])
+			l->must_dir = true;
+	}
+	if (last_dot)
+		l->must_dir = l->dotted = true;
+	if (l->len == 1)
+		l->dotted = true;
+	if (w->at.view == V_SYNTH && !(w->flags & W_NOFOLLOW))
+		return 0;
+	int r = probe(w);
+	if (r == -ELOOP)
+		return 0;
+	if (r == 0 && S_ISLNK(l->st.st_mode) && (!(w->flags & W_NOFOLLOW) || l->must_dir))
+		return 0;
+	if (r == -ENOENT && (w->flags & W_CREATE) && l->view != V_NONE) {
+		/* Missing, but is its parent there?  ELOOP again means a symlink stands before it. */
+		if (l->view == V_SYNTH) {
+			*result = finish(w, r);
+			return 1;
+		}
+		if (l->view != V_HIDE) {
+			struct loc *p = l;
+			const char *name;
+			enum view side = l->dir_view == V_MERGED ? V_LOWER : l->dir_view;
+			enum view keep = l->view;
+			struct mount *m = l->mount;
+			p->view = side;
+			int fd = real_parent(w->v, p, l->view == V_UPPER && side != V_UPPER ? V_UPPER : l->view,
+			                     O_PATH, &name);
+			p->view = keep;
+			p->mount = m;
+			if (fd == -ELOOP)
+				return 0;
+			if (fd < 0) {
+				*result = fd;
+				return 1;
+			}
+			close(fd);
+		}
+	}
+	*result = finish(w, r);
+	return 1;
+}
+
+/* The virtual path where a relative one starts. */
+static int start_at(struct walk *w, int dirfd)
+{
+	char link[32], real[PATH_MAX + 1];
+	enum view view;
+	struct loc *l = w->l;
+
+	if (dirfd == AT_FDCWD) {
+		memcpy(link, "cwd", 4);
+	} else if (dirfd < 0) {
+		return -EBADF;
+	} else {
+		snprintf(link, sizeof(link), "fd/%d", dirfd);
+	}
+	ssize_t n = readlinkat(w->call->proc_fd, link, real, sizeof(real) - 1);
+	if (n < 0)
+		return errno == ENOENT && dirfd != AT_FDCWD ? -EBADF : -errno;
+	real[n] = '\0';
+	if (real[0] != '/')
+		return -ENOTDIR;
+	ssize_t len = real_shown(w->v, real, l->path, &view);
+	if (len < 0)
+		return (int)len;
+	l->len = (size_t)len;
+	spot_at(w->v, l->path, &w->at);
+	if (!identity(&w->at))
+		l->native = false;
+	return 0;
+}
+
+int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
+{
+	struct walk w;
+	int r;
+
+	loc_init(l);
+	w.v = v;
+	w.call = call;
+	w.l = l;
+	w.flags = flags;
+	w.links = 0;
+	if (!*path) {
+		if (!(flags & W_EMPTY))
+			return -ENOENT;
+		if (dirfd != AT_FDCWD)
+			return vfs_loc_fd(v, call, dirfd, l);
+		path = ".";
+	}
+	w.root_len = 0;
+	if (flags & W_BENEATH && path[0] == '/')
+		return -EXDEV;
+	if (flags & (W_BENEATH | W_IN_ROOT | W_NO_XDEV)) {
+		if (path[0] == '/' && !(flags & W_IN_ROOT)) {
+			go_root(&w);
+		} else if ((r = start_at(&w, dirfd)) < 0) {
+			return r;
+		}
+		w.root_len = l->len;
+		r = probe(&w);
+		w.dev = l->st.st_dev;
+		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
+			loc_fini(l);
+			return r < 0 ? r : -ENOTDIR;
+		}
+	} else if (path[0] == '/')
+		go_root(&w);
+	else if ((r = start_at(&w, dirfd)) < 0)
+		return r;
+	size_t n = strlen(path);
+	if (n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(w.todo, path, n + 1);
+	w.rest = w.todo;
+	/* The fast way changes l and `at` as it goes: keep the start for the slow one. */
+	struct spot start = w.at;
+	size_t start_len = l->len;
+	bool start_native = l->native;
+	char first = l->len > 1 ? '\0' : '/';
+	if ((flags & W_RESOLVE) || !walk_fast(&w, &r)) {
+		if (l->len >= start_len)
+			l->path[start_len] = '\0';
+		if (first)
+			l->path[0] = '/';
+		l->len = start_len;
+		l->native = start_native;
+		l->must_dir = l->dotted = false;
+		w.at = start;
+		r = walk_slowly(&w);
+	}
+	if (r < 0)
+		loc_fini(l);
+	return r;
+}
+
+int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l)
+{
+	char path[PATH_MAX];
+	ssize_t n = v->host->mem_read_str(call, path, ptr, sizeof(path));
+
+	if (n < 0)
+		return (int)n;
+	return vfs_walk(v, call, dirfd, path, flags, l);
+}
+
+int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
+{
+	loc_init(l);
+	l->native = false;
+	l->fd = v->host->get_fd(call, guest_fd);
+	if (l->fd < 0)
+		return l->fd;
+	int r = loc_from_fd(v, l);
+	if (r < 0)
+		loc_fini(l);
+	return r;
+}
+
+/*
+ * A merged directory is its lower self, so that its identity never changes while entries come and
+ * go; what was set inside (mode, owner, times) is in the upper copy.
+ */
+static void overlay_meta(struct vfs *v, struct loc *l, struct stat *st)
+{
+	struct stat up;
+	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
+
+	if (fd < 0 || fstat(fd, &up) < 0)
+		return;
+	if (l->node && l->node->meta) {
+		st->st_mode = up.st_mode;
+		st->st_uid = up.st_uid;
+		st->st_gid = up.st_gid;
+		st->st_atim = up.st_atim;
+		st->st_mtim = up.st_mtim;
+		st->st_ctim = up.st_ctim;
+	} else if (l->node && l->node->gen) {
+		st->st_mtim = up.st_mtim;
+		st->st_ctim = up.st_ctim;
+	}
+}
+
+int loc_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st)
+{
+	if (!l->probed) {
+		bv_autofd int fd = loc_open_path(v, l);
+
+		if (fd < 0)
+			return fd;
+		if (fstat(fd, &l->st) < 0)
+			return -errno;
+		l->probed = true;
+	}
+	*st = l->st;
+	if (l->view == V_MERGED)
+		overlay_meta(v, l, st);
+	return 0;
+}
+
+int loc_open_path(struct vfs *v, struct loc *l)
+{
+	int fd;
+
+	if (l->fd >= 0 || l->path_fd >= 0) {
+		fd = fcntl(l->fd >= 0 ? l->fd : l->path_fd, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? -errno : fd;
+	}
+	if (l->view == V_SYNTH) {
+		if (l->syn && l->syn->kind == BV_VFS_HOST)
+			return real_openat(AT_FDCWD, l->syn->target, O_PATH | O_NOFOLLOW, 0);
+		return -EACCES;
+	}
+	if (l->view == V_NONE || l->view == V_HIDE || l->view == V_ANON)
+		return -ENOENT;
+	return real_open(v, l, l->view, O_PATH | O_NOFOLLOW, 0);
+}
