@@ -77,7 +77,8 @@ struct bv_host {
 	 * thread until the handler returns; free when the guest has the supervisor's own identity.
 	 */
 	int (*as_guest)(struct bv_call *call);
-	/* The same from a worker, with creds copied before; undone when work returns.  Any thread. */
+	/* The same from a worker, with creds copied before; undone when work returns.  NULL: back to
+	 * the supervisor's own identity, also on the loop.  Any thread. */
 	int (*as_creds)(const struct bv_creds *creds);
 
 	/* Routes; only during init.  -EINVAL for a name no architecture knows, unless BV_MAYBE. */
@@ -97,6 +98,10 @@ struct bv_host {
 	int (*landlock_read)(struct bv_self *self, const char *path);
 	/* Where an option was set, for messages: "bvisor.ini:12" or "default"; never NULL. */
 	const char *(*option_where)(struct bv_self *self, const char *key);
+	/* What stands behind this sandbox on this kernel: BV_FEATURE_* bits.  During init too. */
+	unsigned (*features)(struct bv_self *self);
 };
+
+#define BV_FEATURE_LANDLOCK 1u /* the guest will be Landlocked: kernel-run lookups stay within landlock_read */
 
 #endif
