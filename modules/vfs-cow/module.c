@@ -63,7 +63,21 @@ static void fini(void *self)
 	free(v);
 }
 
-/* What the kernel itself may read and execute for a guest: everything shown that is not hidden. */
+/*
+ * What the kernel itself may read and execute for a guest: everything shown that is not hidden.
+ * The one call it runs for a guest by path is execve, so of single files only programs count.
+ */
+static bool program(int dir, const struct dirent *e)
+{
+	struct stat st;
+
+	if (e->d_type == DT_DIR)
+		return true;
+	return (e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
+	       fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
+}
+
 static int allow_below(struct vfs *v, struct node *n, const char *path)
 {
 	DIR *d;
@@ -89,7 +103,7 @@ static int allow_below(struct vfs *v, struct node *n, const char *path)
 		struct node *c = tree_child(n, e->d_name, strlen(e->d_name));
 		if (c)
 			r = allow_below(v, c, child);
-		else if (e->d_type != DT_LNK && e->d_type != DT_SOCK && e->d_type != DT_FIFO)
+		else if (program(dirfd(d), e))
 			r = v->host->landlock_read(v->self, child);
 	}
 	closedir(d);

@@ -197,6 +197,9 @@ int mount_setup(struct vfs *v)
 	v->base = mount_add(v, R_COW, "/", "/");
 	if (!v->base || v->base->fd < 0)
 		return -EIO;
+	/* Without a module that shows guests a /proc of their own there is none. */
+	if (!mount_add(v, R_HIDE, "/proc", "/proc"))
+		return -ENOMEM;
 	for (size_t i = 0; i < v->conf->hide.n; i++) {
 		bv_autofree char *path = NULL;
 

@@ -395,16 +395,9 @@ static int walk_fast(struct walk *w, int *result)
 			return 1;
 		}
 		if (l->view != V_HIDE) {
-			struct loc *p = l;
 			const char *name;
-			enum view side = l->dir_view == V_MERGED ? V_LOWER : l->dir_view;
-			enum view keep = l->view;
-			struct mount *m = l->mount;
-			p->view = side;
-			int fd = real_parent(w->v, p, l->view == V_UPPER && side != V_UPPER ? V_UPPER : l->view,
-			                     O_PATH, &name);
-			p->view = keep;
-			p->mount = m;
+			int fd = real_parent(w->v, l, l->view, O_PATH, &name);
+
 			if (fd == -ELOOP)
 				return 0;
 			if (fd < 0) {
