@@ -25,7 +25,8 @@ struct bv_vfs_node {
 	uint32_t writable;   /* HOST: may be opened for writing */
 	uint32_t below;      /* HOST directory: 1 = children are HOST too, without asking lookup again */
 	uint64_t ino;        /* TEXT, DIR, LINK: inode number; 0: derived from the path */
-	uint64_t reserved[2];
+	uint32_t uid, gid;   /* TEXT, DIR, LINK: owner that stat shows; zeroed: root */
+	uint64_t reserved;
 	char target[4096];
 };
 
