@@ -32,6 +32,7 @@ void log_line(int level, const char *topic, const char *fmt, ...) __attribute__(
 /* ---- config.c: ini text -> (section, key, value, where) entries; knows no module ---- */
 struct config_entry {
 	const char *section, *key, *value, *where; /* where: "bvisor.ini:12" or "--rw" */
+	bool append; /* adds to what the file says, or to the default when it says nothing */
 };
 /* Finds the file as documented in bvisor.ini(5): explicit, $BVISOR_CONFIG, XDG, installed default.
  * Never the current directory.  *path is malloc'd; -ENOENT when there is none. */
@@ -109,6 +110,10 @@ int handshake_check(const void *desc, size_t readable, struct bv_module *out, co
 
 /* ---- host.c: the table given to modules ---- */
 extern const struct bv_host host_table;
+extern const struct bv_module core_module; /* what box->core describes itself by */
+
+/* ---- creds.c: core's own routes, to be added before router_freeze ---- */
+int creds_routes(struct sandbox *box);
 
 /* ---- one sandbox ---- */
 struct core_conf { /* the [core] section */
@@ -130,7 +135,9 @@ struct sandbox {
 	char **landlock_path;
 	size_t n_landlock;
 	struct sock_fprog filter;
-	struct loop *loop;  /* NULL until the guest runs */
+	struct loop *loop;  /* NULL unless the guest runs */
+	struct launch_state *launch; /* launch.c's, NULL before; sandbox_free calls launch_free */
+	struct bv_self *core; /* owner of core's own routes (creds.c), NULL: none; free() it */
 	pid_t first_pid;
 	bool frozen;
 };
@@ -148,7 +155,8 @@ struct launch {
 };
 /* Spawns, installs the filter, hands over the listener (stored in box->loop's creation by loop_run);
  * no trapped call happens between the filter install and the hand-over.  The exec itself is the
- * guest's first trapped call.  Returns pid; -errno with err. */
+ * guest's first trapped call.  argv and envp must stay until loop_run has returned.  Returns pid;
+ * -errno with err. */
 int launch_spawn(struct sandbox *box, const struct launch *l, int *listener, struct bv_error *err);
 
 /* ---- loop.c: RECV thread, deferred answers, tasks, reaping ---- */
@@ -156,7 +164,9 @@ struct run_result {
 	int status;  /* wait status of the first process, when started */
 	int exec_errno; /* != 0: the command could not be executed */
 };
-/* Runs until the first process ended (all: until every guest ended), then kills what is left. */
+/* Runs until the first process ended (all: until every guest ended), then kills what is left.
+ * `control` (-1: none): its end kills the guest; a byte read from it is the number of a signal to
+ * send to the first process. */
 int loop_run(struct sandbox *box, pid_t first, int listener, int control /* front's socket: HUP = die */, bool wait_all,
              struct run_result *out);
 

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lets the kernel run a guest's exec or chdir with a path of ours, since it cannot be told another
+ * way: the thread is held by ptrace, made to enter the call again, and the path is written to
+ * scratch memory only after it has entered.  What the call then did is verified before the thread
+ * runs on, for other threads of the guest may have changed that memory: a wrong program or
+ * directory costs the guest its life.
+ *
+ * Runs on a worker from attach to detach.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cleanup.h>
+
+#include "exec_redirect.h"
+#include "guest_mem.h"
+#include "kernel.h"
+#include "loop.h"
+#include "notify.h"
+#include "tracee.h"
+
+#define RED_ZONE 128         /* below SP, belongs to leaf functions (x86-64 ABI; more than aarch64's) */
+#define MAIN_STACK (1 << 20) /* how far below its start the main thread's stack is trusted to go */
+#define ARGS_MAX 786432u     /* pointers; the kernel takes no more (execve(2), 6 MiB in all) */
+
+struct redirect {
+	struct ncall *nc; /* for done; the worker leaves it alone */
+	struct loop *loop;
+	uint64_t id, orig[6], arg[6]; /* arg: argv and envp, as execve has them, from 1 on */
+	long nr;
+	pid_t tid;
+	int proc_fd; /* borrowed from the thread, which stays while this is in progress */
+	bool chdir;
+	char *path, *shown;
+	char **argv;
+	size_t n_argv;
+	uint64_t dev, ino;
+	/* The second notification: set by the worker, taken by the loop. */
+	_Atomic bool expected;
+	uint64_t expected_path;
+	/* The outcome, for done. */
+	bool sent, executed, reaped;
+	pid_t reaped_pid;
+	int error, status;
+};
+
+/* What goes to scratch memory, laid out for address `at`: [argv array][strings]. */
+struct image {
+	char *data;
+	size_t len;
+	uint64_t at, path, argv;
+};
+
+static void redirect_free(struct redirect *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->n_argv; i++)
+		free(r->argv[i]);
+	free(r->argv);
+	free(r->path);
+	free(r->shown);
+	free(r);
+}
+
+bool exec_redirect_reentry(struct redirect *r, const struct seccomp_data *data)
+{
+	long nr = r->chdir ? SYS_chdir : SYS_execve;
+
+	return data->nr == nr && atomic_load(&r->expected) && data->args[0] == r->expected_path &&
+	       atomic_exchange(&r->expected, false);
+}
+
+static int release(void *arg)
+{
+	struct redirect *r = arg;
+	int ret = notify_send(r->loop, r->id, 0);
+
+	r->sent = true;
+	return ret;
+}
+
+/* How many entries the guest's argv has, without its NULL. */
+static int count_args(const struct redirect *r, size_t *out)
+{
+	uint64_t v[64];
+	size_t n = 0;
+
+	if (r->arg[1] == 0) {
+		*out = 0;
+		return 0;
+	}
+	for (;;) {
+		/* One by one near the end of what is mapped, 64 at a time before. */
+		size_t got = 64;
+
+		if (guest_mem_read(r->tid, v, r->arg[1] + n * 8, sizeof(v)) < 0) {
+			if (guest_mem_read(r->tid, v, r->arg[1] + n * 8, 8) < 0)
+				return -EFAULT;
+			got = 1;
+		}
+		for (size_t i = 0; i < got; i++, n++) {
+			if (v[i] == 0) {
+				*out = n;
+				return 0;
+			}
+			if (n >= ARGS_MAX)
+				return -E2BIG;
+		}
+	}
+}
+
+/* Bytes needed for the image when the guest's argv has n entries. */
+static size_t image_size(const struct redirect *r, size_t n)
+{
+	size_t size = strlen(r->path) + 1;
+
+	if (r->n_argv == 0)
+		return size;
+	for (size_t i = 0; i < r->n_argv; i++)
+		size += strlen(r->argv[i]) + 1;
+	return size + (r->n_argv + (n ? n - 1 : 0) + 1) * 8;
+}
+
+static uint64_t put(struct image *m, size_t *at, const char *s)
+{
+	size_t n = strlen(s) + 1;
+	uint64_t where = m->at + *at;
+
+	memcpy(m->data + *at, s, n);
+	*at += n;
+	return where;
+}
+
+/* Fills m (data and at are set) with the path and, for a #! program, the new argv. */
+static int image_fill(const struct redirect *r, size_t n, struct image *m)
+{
+	uint64_t *v = (uint64_t *)(void *)m->data;
+	size_t kept = n ? n - 1 : 0, at = 0;
+
+	m->argv = r->arg[1];
+	if (r->n_argv) {
+		at = (r->n_argv + kept + 1) * 8;
+		m->argv = m->at;
+		for (size_t i = 0; i < r->n_argv; i++)
+			v[i] = put(m, &at, r->argv[i]);
+		/* The guest's own strings stay where they are: the kernel copies them as always. */
+		if (kept && guest_mem_read(r->tid, v + r->n_argv, r->arg[1] + 8, kept * 8) < 0)
+			return -EFAULT;
+		v[r->n_argv + kept] = 0;
+	}
+	m->path = put(m, &at, r->path);
+	return 0;
+}
+
+/* Start of the main thread's stack, from /proc/TID/stat (field 28, proc(5)); 0: unknown. */
+static uint64_t stack_start(int proc_fd)
+{
+	char buf[1024];
+	bv_autofd int fd = openat(proc_fd, "stat", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+
+	if (n <= 0)
+		return 0;
+	buf[n] = '\0';
+	const char *at = strrchr(buf, ')');
+	for (int field = 2; at && field < 28; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+/*
+ * Room below the stack pointer, when that is the main thread's own stack: what lies there is dead,
+ * also to a parent that shares it by vfork.  A stack of another kind (a thread's, a goroutine's)
+ * may end just below, with someone else's data behind.  0: no.
+ */
+static uint64_t below_stack(const struct redirect *r, const struct regs *regs, size_t need)
+{
+	uint64_t sp = regs_sp(regs), start = stack_start(r->proc_fd), at;
+	char byte;
+
+	if (start == 0 || sp > start || start - sp > MAIN_STACK || need > 64 * 1024)
+		return 0;
+	at = (sp - RED_ZONE - need) & ~15ULL;
+	for (uint64_t page = at & ~4095ULL; page <= sp; page += 4096)
+		if (guest_mem_read(r->tid, &byte, page < at ? at : page, 1) < 0)
+			return 0;
+	return at;
+}
+
+static bool is_file(const struct redirect *r, pid_t tid, const char *link)
+{
+	char path[48];
+	struct stat st;
+
+	if (r->dev == 0 && r->ino == 0)
+		return r->chdir;
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, link);
+	return stat(path, &st) == 0 && st.st_dev == r->dev && st.st_ino == r->ino;
+}
+
+/* Lets the new program's AT_EXECFN (getauxval(3)) read as the guest named it. */
+static void show_name(const struct redirect *r, pid_t tid)
+{
+	char path[48];
+	uint64_t v[2 * 64];
+
+	if (!r->shown || strlen(r->shown) > strlen(r->path))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)tid);
+	bv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, v, sizeof(v));
+	for (size_t i = 0; n > 0 && i + 1 < (size_t)n / sizeof(v[0]); i += 2)
+		if (v[i] == AT_EXECFN)
+			guest_mem_write(tid, v[i + 1], r->shown, strlen(r->shown) + 1);
+}
+
+/* Re-enters the call with the image in place.  *result: what the guest is to see; r->executed. */
+static int run(struct redirect *r, struct tracee *t, const struct regs *regs, size_t n, struct image *m,
+               int64_t *result)
+{
+	uint64_t arg[6];
+	enum tracee_stop stop;
+	struct regs now = *regs;
+	int ret;
+
+	memcpy(arg, r->arg, sizeof(arg));
+	ret = image_fill(r, n, m);
+	if (ret < 0) {
+		*result = ret;
+		return 0;
+	}
+	arg[0] = m->path;
+	arg[1] = r->chdir ? r->arg[1] : m->argv;
+	regs_again(&now, r->chdir ? SYS_chdir : SYS_execve, arg);
+	ret = regs_put(t->tid, &now);
+	if (ret == 0)
+		ret = tracee_step(t, &stop); /* entry, before seccomp sees it (seccomp(2), Linux 4.8) */
+	if (ret == 0)
+		ret = guest_mem_write(t->tid, m->at, m->data, m->len);
+	if (ret < 0)
+		return ret;
+	r->expected_path = m->path;
+	atomic_store(&r->expected, true);
+	ret = tracee_step(t, &stop);
+	atomic_store(&r->expected, false);
+	if (ret < 0)
+		return ret;
+	if (stop == TRACEE_EXEC) {
+		if (r->chdir || !is_file(r, t->tid, "exe"))
+			return -EPERM;
+		r->executed = true;
+		show_name(r, t->tid);
+		return 0;
+	}
+	ret = regs_get(t->tid, &now);
+	if (ret == 0)
+		*result = regs_result(&now);
+	if (ret == 0 && r->chdir && *result == 0 && !is_file(r, t->tid, "cwd"))
+		return -EPERM;
+	return ret;
+}
+
+/* What the guest sees when its program has not been replaced. */
+static int give_back(const struct redirect *r, struct tracee *t, const struct regs *regs, int64_t result)
+{
+	struct regs now = *regs;
+
+	/* Interrupted before it did anything (ERESTART*): the whole call once more, from the start. */
+	if (result <= -KERNEL_ERESTARTSYS && result >= -KERNEL_ERESTART_LAST)
+		regs_again(&now, r->nr, r->orig);
+	else
+		regs_set_result(&now, result);
+	return regs_put(t->tid, &now);
+}
+
+static int redirect(struct redirect *r, struct tracee *t)
+{
+	struct regs regs;
+	struct image m = {0};
+	int64_t result = 0, mapped = 0;
+	size_t n = 0;
+	int ret = regs_get(t->tid, &regs);
+
+	if (ret < 0)
+		return ret;
+	if (r->n_argv)
+		result = count_args(r, &n);
+	if (result == 0) {
+		m.len = image_size(r, n);
+		m.at = below_stack(r, &regs, m.len);
+		m.data = calloc(1, m.len);
+		result = m.data ? 0 : -ENOMEM;
+	}
+	if (result == 0 && m.at == 0) {
+		const uint64_t arg[6] = {0, m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ULL, 0};
+
+		ret = tracee_syscall(t, &regs, SYS_mmap, arg, &mapped);
+		if (mapped < 0 && mapped >= -4095)
+			result = mapped;
+		else
+			m.at = (uint64_t)mapped;
+	}
+	if (ret == 0 && result == 0)
+		ret = run(r, t, &regs, n, &m, &result);
+	if (ret == 0 && mapped > 0 && !r->executed) {
+		const uint64_t arg[6] = {(uint64_t)mapped, m.len};
+		int64_t ignored;
+
+		ret = tracee_syscall(t, &regs, SYS_munmap, arg, &ignored);
+	}
+	free(m.data);
+	if (ret == 0 && !r->executed)
+		ret = give_back(r, t, &regs, result);
+	return ret;
+}
+
+static void work(void *arg)
+{
+	struct redirect *r = arg;
+	struct tracee t;
+	int ret = tracee_attach(&t, r->tid, release, r);
+
+	if (ret < 0 && t.dead && !r->sent) {
+		/* Never held (it died, or someone else traces it): the call is still unanswered. */
+		r->error = ret == -ESRCH ? ret : -EACCES;
+		return;
+	}
+	if (ret == 0)
+		ret = redirect(r, &t);
+	if (ret < 0)
+		tracee_kill(&t); /* fail closed: it may be anywhere in between */
+	else
+		tracee_detach(&t);
+	if (t.dead && t.status != -1) {
+		r->reaped = true;
+		r->reaped_pid = t.tid;
+		r->status = t.status;
+	}
+}
+
+static enum bv_verdict done(struct bv_call *call, void *arg)
+{
+	struct redirect *r = arg;
+	struct ncall *nc = r->nc;
+	struct loop *l = nc->loop;
+	int error = r->error;
+
+	l->redirects--;
+	if (nc->thread) {
+		nc->thread->redirect = NULL;
+		task_forget_creds(nc->thread->task);
+		if (r->executed)
+			nc->thread->task->exec_seen = l->tasks.hooks_exec;
+	}
+	if (r->sent)
+		nc->answer = ANSWER_SENT;
+	if (r->reaped) {
+		nc->thread = NULL; /* about to go with its process */
+		loop_reaped(l, r->reaped_pid, r->status);
+	}
+	bool sent = r->sent;
+	redirect_free(r);
+	return sent || !call ? BV_REPLIED : host_table.reply(call, error);
+}
+
+static struct redirect *copy(struct ncall *nc, const struct bv_redirect *from)
+{
+	struct redirect *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->nc = nc;
+	r->path = strdup(from->path);
+	r->argv = calloc(from->n_argv + 1, sizeof(r->argv[0]));
+	if (from->shown)
+		r->shown = strdup(from->shown);
+	bool failed = !r->path || !r->argv || (from->shown && !r->shown);
+	for (size_t i = 0; !failed && i < from->n_argv; i++) {
+		r->argv[i] = strdup(from->argv[i]);
+		r->n_argv += r->argv[i] != NULL;
+		failed = !r->argv[i];
+	}
+	if (failed) {
+		redirect_free(r);
+		return NULL;
+	}
+	r->dev = from->dev;
+	r->ino = from->ino;
+	return r;
+}
+
+enum bv_verdict exec_redirect_start(struct ncall *nc, const struct bv_redirect *from)
+{
+	bool chdir = nc->nr != SYS_execve && nc->nr != SYS_execveat;
+	struct redirect *r;
+
+	/* An exec that cannot be verified is none we may run. */
+	if (!nc->thread || nc->thread->redirect || !from->path || from->path[0] != '/' ||
+	    (!chdir && from->dev == 0 && from->ino == 0))
+		return host_table.reply(&nc->call, -EINVAL);
+	r = copy(nc, from);
+	if (!r)
+		return host_table.reply(&nc->call, -ENOMEM);
+	r->loop = nc->loop;
+	r->id = nc->id;
+	r->tid = nc->call.tid;
+	r->proc_fd = nc->call.proc_fd;
+	r->chdir = chdir;
+	r->nr = nc->nr;
+	memcpy(r->orig, nc->call.arg, sizeof(r->orig));
+	/* execveat(dir, path, argv, envp, flags) becomes execve(path, argv, envp). */
+	size_t skip = nc->nr == SYS_execveat ? 1 : 0;
+	for (size_t i = 1; i <= 2; i++)
+		r->arg[i] = nc->call.arg[i + skip];
+	nc->thread->redirect = r;
+	nc->loop->redirects++;
+	return defer_call(nc, 0, work, done, r);
+}

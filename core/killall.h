@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_KILLALL_H
+#define CORE_KILLALL_H
+/* Ends every descendant of this process (a child subreaper, so none can get away). */
+#include <sys/types.h>
+
+/* Sends SIGKILL to every living descendant, after stopping them all so that none forks meanwhile:
+ * how many there were. */
+unsigned killall_signal(void);
+/* Does so until no child is left, and reaps: each(arg, pid, status) per child.  0, or -ETIMEDOUT
+ * when some could not be killed within the time (uninterruptible sleep). */
+int killall(unsigned timeout_ms, void (*each)(void *arg, pid_t pid, int status), void *arg);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_LAUNCH_H
+#define CORE_LAUNCH_H
+/* What outlives launch_spawn: memory that the child uses until its exec succeeded. */
+
+#include <stdbool.h>
+
+struct launch_state;
+
+/* Whether guests wait for answers undisturbed by signals (WAIT_KILLABLE_RECV, Linux 5.19). */
+bool launch_killable(const struct launch_state *s);
+
+/* Why the first process could not exec; 0 when it did (valid once it has ended). */
+int launch_exec_errno(const struct launch_state *s);
+/* After the first process has ended.  Accepts NULL. */
+void launch_free(struct launch_state *s);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor's one loop: notifications, process deaths, finished work, the control socket.
+ *
+ * The thread sleeps in poll(2) on two descriptors only, the listener and an epoll instance with
+ * everything else.  Not in epoll_wait: the kernel's hint to wake the supervisor on the guest's
+ * CPU (SYNC_WAKE_UP, Linux 6.6) passes through poll but not through epoll.  In each round what
+ * happened to processes comes before the next notification, so a reused pid is never taken for
+ * the process that had it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cleanup.h>
+
+#include "creds.h"
+#include "killall.h"
+#include "launch.h"
+#include "loop.h"
+#include "notify.h"
+
+#define EVENTS 64
+#define KILL_TIMEOUT_MS 10000
+
+/* In the upper half of epoll_event.data. */
+enum source { SOURCE_PID = 1, SOURCE_JOBS, SOURCE_CHILD, SOURCE_TIMER, SOURCE_CONTROL };
+
+static uint64_t tag(enum source s)
+{
+	return (uint64_t)s << 32;
+}
+
+static void task_end(struct loop *l, pid_t pid)
+{
+	struct bv_task *task = task_find(&l->tasks, pid);
+
+	if (!task)
+		return;
+	defer_task_gone(l, task);
+	task_gone(&l->tasks, pid);
+}
+
+void loop_reaped(struct loop *l, pid_t pid, int status)
+{
+	if (!WIFEXITED(status) && !WIFSIGNALED(status))
+		return;
+	if (pid == l->first && !l->first_done) {
+		l->first_status = status;
+		l->first_done = true;
+	}
+	task_end(l, pid); /* its number may be given to another from now on */
+}
+
+static void reap(struct loop *l)
+{
+	int status;
+	pid_t pid;
+
+	/*
+	 * A child of ours that a worker traces would hand its ptrace stops to us as well: for the
+	 * kernel tracer and parent are the same process (wait(2) knows no way to say no).  Wait
+	 * until the redirect is over.
+	 */
+	if (l->redirects)
+		return;
+	do {
+		pid = waitpid(-1, &status, WNOHANG | __WALL | __WNOTHREAD);
+		if (pid > 0)
+			loop_reaped(l, pid, status);
+	} while (pid > 0);
+	l->no_children = pid < 0 && errno == ECHILD;
+}
+
+static void control(struct loop *l)
+{
+	unsigned char sig[16];
+	ssize_t n = read(l->control, sig, sizeof(sig));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		l->die = true;
+		return;
+	}
+	/* Not yet reaped, so the number is still its own. */
+	for (ssize_t i = 0; i < n; i++)
+		if (sig[i] > 0 && sig[i] <= SIGRTMAX && !l->first_done)
+			kill(l->first, sig[i]);
+}
+
+static void event(struct loop *l, enum source source)
+{
+	struct signalfd_siginfo si;
+
+	switch (source) {
+	case SOURCE_JOBS:
+		defer_complete(l);
+		reap(l); /* what a redirect held up */
+		break;
+	case SOURCE_CHILD:
+		if (read(l->sigfd, &si, sizeof(si)) > 0)
+			reap(l);
+		break;
+	case SOURCE_TIMER:
+		defer_tick(l);
+		break;
+	case SOURCE_CONTROL:
+		control(l);
+		break;
+	case SOURCE_PID:
+		break;
+	}
+}
+
+/* Everything but notifications; deaths first. */
+static void events(struct loop *l)
+{
+	struct epoll_event ev[EVENTS];
+	int n;
+
+	do {
+		n = epoll_wait(l->epfd, ev, EVENTS, 0);
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.u64 >> 32 == SOURCE_PID)
+				task_end(l, (pid_t)(uint32_t)ev[i].data.u64);
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.u64 >> 32 != SOURCE_PID)
+				event(l, (enum source)(ev[i].data.u64 >> 32));
+	} while (n == EVENTS);
+}
+
+static bool over(const struct loop *l)
+{
+	return l->die || l->no_children || (l->first_done && !l->wait_all);
+}
+
+static void run(struct loop *l)
+{
+	/* In this order: poll looks at the listener first, so a death that preceded what it found
+	 * there is found too. */
+	struct pollfd fd[2] = {{.fd = l->listener, .events = POLLIN}, {.fd = l->epfd, .events = POLLIN}};
+
+	reap(l); /* before SIGCHLD was watched */
+	while (!over(l)) {
+		if (poll(fd, 2, -1) < 0)
+			continue; /* EINTR */
+		if (fd[1].revents)
+			events(l);
+		if (fd[0].revents & POLLIN) {
+			int r = notify_next(l);
+
+			if (r < 0 && r != -ENOENT && r != -EINTR) {
+				log_line(BV_LOG_ERROR, "core", "cannot receive calls: %s", strerror(-r));
+				return;
+			}
+		} else if (fd[0].revents & (POLLHUP | POLLERR)) {
+			fd[0].fd = -1; /* no process uses the filter any more */
+		}
+	}
+}
+
+static int watch(struct loop *l, int fd, enum source source)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag(source)};
+
+	return epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+static int setup(struct loop *l)
+{
+	sigset_t chld;
+	int64_t workers = l->box->conf.workers;
+	int r = notify_setup(l);
+
+	if (r < 0)
+		return r;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	l->sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	l->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (l->epfd < 0 || l->sigfd < 0 || l->timerfd < 0)
+		return -errno;
+	r = pool_new(&l->pool, workers > 0 && workers < 1024 ? (unsigned)workers : 16);
+	if (r == 0)
+		r = watch(l, pool_fd(l->pool), SOURCE_JOBS);
+	if (r == 0)
+		r = watch(l, l->sigfd, SOURCE_CHILD);
+	if (r == 0)
+		r = watch(l, l->timerfd, SOURCE_TIMER);
+	if (r == 0 && l->control >= 0)
+		r = watch(l, l->control, SOURCE_CONTROL);
+	return r;
+}
+
+/* What every guest is until one changes: the first process has dropped what it must by now. */
+static int base_creds(struct loop *l)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)l->first);
+	bv_autofd int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : creds_read(fd, &l->base_creds);
+
+	return r == -ENOENT ? -ESRCH : r;
+}
+
+static void reaped(void *arg, pid_t pid, int status)
+{
+	loop_reaped(arg, pid, status);
+}
+
+static void finish(struct loop *l)
+{
+	bool alone = false;
+
+	/* Redirects hold their tracee's wait status and end when it is dead: kill first. */
+	reap(l);
+	if (!l->no_children)
+		killall_signal();
+	if (l->pool)
+		defer_drain(l);
+	pool_free(l->pool);
+	close(l->listener); /* from here on trapped calls of a survivor fail with ENOSYS */
+	alone = killall(KILL_TIMEOUT_MS, reaped, l) == 0;
+	if (!alone)
+		log_line(BV_LOG_WARN, "core", "a guest process does not die (uninterruptible sleep)");
+	if (l->tasks.box)
+		task_table_fini(&l->tasks);
+	if (l->spare)
+		ncall_free(l->spare);
+	free(l->name);
+	if (l->epfd >= 0)
+		close(l->epfd);
+	if (l->sigfd >= 0)
+		close(l->sigfd);
+	if (l->timerfd >= 0)
+		close(l->timerfd);
+}
+
+int loop_run(struct sandbox *box, pid_t first, int listener, int control_fd, bool wait_all, struct run_result *out)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+	sigset_t chld, old;
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	*l = (struct loop){
+		.box = box,
+		.listener = listener,
+		.control = control_fd,
+		.epfd = -1,
+		.sigfd = -1,
+		.timerfd = -1,
+		.first = first,
+		.wait_all = wait_all,
+	};
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, &old);
+	box->loop = l;
+	box->first_pid = first;
+	l->killable = box->launch && launch_killable(box->launch);
+	r = setup(l);
+	if (r == 0) {
+		task_table_init(&l->tasks, box, l->epfd, tag(SOURCE_PID));
+		r = base_creds(l);
+		/* It may have been killed already: that is a result, not an error. */
+		if (r == 0 || r == -ESRCH)
+			run(l);
+		r = r == -ESRCH ? 0 : r;
+	}
+	finish(l);
+	*out = (struct run_result){
+		.status = l->first_status,
+		.exec_errno = launch_exec_errno(box->launch),
+	};
+	box->loop = NULL;
+	free(l);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
+}

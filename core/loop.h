@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_LOOP_H
+#define CORE_LOOP_H
+/* The running sandbox: what loop, notify, defer, host and exec_redirect share. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bvisor.h"
+#include "task.h"
+#include "worker.h"
+
+enum answer { ANSWER_NONE, ANSWER_VALUE, ANSWER_FD, ANSWER_SENT };
+
+/* A call from its notification to its answer. */
+struct ncall {
+	struct bv_call call; /* first: what modules hold is a pointer to this */
+	struct loop *loop;
+	struct thread *thread; /* NULL once the process is gone */
+	uint64_t id;
+	int nr;
+	enum answer answer;
+	int64_t value;
+	int fd; /* owned; ANSWER_FD */
+	unsigned fd_flags;
+	/* While deferred: */
+	struct job job;
+	enum bv_verdict (*done)(struct bv_call *call, void *arg);
+	unsigned defer_flags;
+	unsigned shared_polls; /* how often in a row a signal was pending for the process */
+	bool deferred, interrupted;
+	struct ncall *prev, *next;
+};
+
+struct loop {
+	struct sandbox *box;
+	int listener, control, epfd, sigfd, timerfd;
+	bool killable; /* WAIT_KILLABLE_RECV is in force */
+	struct pool *pool;
+	struct task_table tasks;
+	struct ncall *spare;    /* the record the next call uses */
+	struct ncall *deferred; /* list */
+	const char **name;      /* syscall names by number, filled as met */
+	int n_names;
+	struct bv_creds base_creds; /* everybody's, until creds_vary */
+	bool creds_vary;
+	bool timer_on;
+	unsigned redirects; /* in progress: they own the wait status of their tracee */
+	pid_t first;
+	int first_status;
+	bool first_done, no_children, die, wait_all;
+};
+
+/* A child of ours was waited for, by the loop or by a redirect. */
+void loop_reaped(struct loop *l, pid_t pid, int status);
+
+/* ---- defer.c ---- */
+enum bv_verdict defer_call(struct ncall *nc, unsigned flags, void (*work)(void *),
+                           enum bv_verdict (*done)(struct bv_call *, void *), void *arg);
+/* Finished jobs: their done, their answers. */
+void defer_complete(struct loop *l);
+/* Every DEFER_TICK_MS while calls are deferred: deaths, signals, late pokes. */
+void defer_tick(struct loop *l);
+/* The process is gone: cancels its calls and cuts them off its thread records. */
+void defer_task_gone(struct loop *l, const struct bv_task *task);
+/* Cancels everything and waits until each done has run. */
+void defer_drain(struct loop *l);
+#define DEFER_TICK_MS 20
+
+#endif

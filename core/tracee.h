@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_TRACEE_H
+#define CORE_TRACEE_H
+/*
+ * A guest thread held by ptrace(2) for a moment.  All on one worker thread: the kernel ties a
+ * tracee to the thread that attached.  Functions return 0 or -errno; -ESRCH when it died.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "arch/regs.h"
+
+struct tracee {
+	pid_t tid;          /* becomes the process id when an exec by another thread succeeds */
+	bool dead;          /* waited for: */
+	int status;         /* its wait status then */
+	bool blocked;       /* signals are held back: */
+	uint64_t sigmask;   /* the mask to put back */
+};
+enum tracee_stop { TRACEE_TRAP, TRACEE_SYSCALL, TRACEE_EXEC };
+
+/* Attaches to a thread that waits for answer `id` and takes it out of that wait with `release`,
+ * up to a stop before user mode; then blocks its signals. */
+int tracee_attach(struct tracee *t, pid_t tid, int (*release)(void *arg), void *arg);
+/* Lets it run to its next stop of interest. */
+int tracee_step(struct tracee *t, enum tracee_stop *stop);
+/* Runs one system call in it, which starts and ends at its current place: the result in *result
+ * (negative: -errno). */
+int tracee_syscall(struct tracee *t, const struct regs *base, long nr, const uint64_t arg[6], int64_t *result);
+/* Puts the signal mask back and lets go.  Nothing when it is dead. */
+void tracee_detach(struct tracee *t);
+/* SIGKILL and wait for the end. */
+void tracee_kill(struct tracee *t);
+
+#endif
