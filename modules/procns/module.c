@@ -123,8 +123,7 @@ static void fini(void *self)
 	free(self);
 }
 
-BV_MODULE_EXPORT extern const struct bv_module bvisor_module;
-const struct bv_module bvisor_module = {
+BV_MODULE_EXPORT const struct bv_module bvisor_module = {
 	.head = BV_HEAD(MODULE, struct bv_module),
 	.name = "procns",
 	.version = "0.1.0",
