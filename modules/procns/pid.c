@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "procns.h"
 
@@ -167,7 +168,46 @@ int32_t pid_parent(struct procns *p, int32_t tgid, int32_t real)
 	return first > 0 && p->host->is_guest(p->self, first) == 1 ? first : 0;
 }
 
-int pid_each(struct procns *p, int (*fn)(void *arg, int32_t tgid), void *arg)
+/*
+ * Adds the children of every thread of a process to the list; false when the kernel does not tell
+ * (proc_pid_task_children(5) needs CONFIG_PROC_CHILDREN).
+ */
+static bool add_children(int32_t tgid, struct inode_set *list)
+{
+	char path[40];
+	const struct dirent *e;
+	bool told = true;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", tgid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		bv_autostrbuf struct strbuf b = {0};
+		char name[40];
+		int r;
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%.20s/children", e->d_name);
+		r = read_whole(dirfd(d), name, &b);
+		if (r == -ENOENT && faccessat(dirfd(d), e->d_name, F_OK, 0) == 0)
+			told = false;
+		for (char *at = b.data; r == 0 && at && *at;) {
+			char *end;
+			unsigned long pid = strtoul(at, &end, 10);
+
+			if (end == at)
+				break;
+			inode_set_add(list, pid);
+			at = end;
+		}
+	}
+	if (d)
+		closedir(d);
+	return told;
+}
+
+static int each_of_all(struct procns *p, int (*fn)(void *arg, int32_t tgid), void *arg)
 {
 	DIR *d = opendir("/proc");
 	const struct dirent *e;
@@ -182,6 +222,32 @@ int pid_each(struct procns *p, int (*fn)(void *arg, int32_t tgid), void *arg)
 			r = fn(arg, pid);
 	}
 	closedir(d);
+	return r;
+}
+
+/*
+ * The supervisor is the subreaper of all guests, so they are the tree below it: walking that costs
+ * by the size of the sandbox, looking through the whole of /proc by the size of the host.
+ */
+int pid_each(struct procns *p, int (*fn)(void *arg, int32_t tgid), void *arg)
+{
+	struct inode_set list = {0};
+	int r = 0;
+
+	if (!add_children(getpid(), &list)) {
+		inode_set_fini(&list);
+		return each_of_all(p, fn, arg);
+	}
+	for (size_t i = 0; i < list.n && r == 0; i++) {
+		int32_t pid = (int32_t)list.item[i];
+
+		add_children(pid, &list);
+		if (p->host->is_guest(p->self, pid) == 1)
+			r = fn(arg, pid);
+	}
+	if (r == 0 && list.failed)
+		r = -ENOMEM;
+	inode_set_fini(&list);
 	return r;
 }
 
