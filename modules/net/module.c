@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net: which endpoints a guest can reach.  Sockets are real and data never passes through here,
+ * except where a call names its destination: that is judged on a copy and done by the supervisor
+ * on a duplicate of the guest's socket.
+ *
+ *   mode none   Internet sockets work on the loopback, among the processes of the sandbox
+ *   mode host   the host's network as an unprivileged process has it
+ *
+ * In both, AF_UNIX sockets live in the virtual tree and in a name space of their own; those of
+ * the host are out of reach.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#include "net.h"
+
+static const struct bv_option options[] = {
+	{.key = "mode",
+	 .type = BV_OPT_ENUM,
+	 .offset = offsetof(struct net_conf, mode),
+	 .def = "none",
+	 .choices = "none|host",
+	 .help = "none: only the sandbox's own loopback; host: the host's network."},
+};
+
+static const struct bv_need needs[] = {
+	{.service = BV_VFS_SERVICE, .major = BV_ABI_MAJOR, .minor = 0},
+};
+
+#define LOW_PORT_DEFAULT 1024
+
+/* The first port that needs no privilege, ip(7). */
+static unsigned low_port(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned port = LOW_PORT_DEFAULT;
+
+	if (!f)
+		return port;
+	if (fscanf(f, "%u", &port) != 1)
+		port = LOW_PORT_DEFAULT;
+	fclose(f);
+	return port;
+}
+
+static bool has_sys_admin(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+
+	return syscall(SYS_capget, &head, data) == 0 && data[0].effective & (1u << CAP_SYS_ADMIN);
+}
+
+static void fini(void *self)
+{
+	struct net *m = self;
+
+	unix_fini(m);
+	owner_fini(m);
+	free(m);
+}
+
+static int init(struct bv_self *host_self, const struct bv_host *host, const void *conf, void **self)
+{
+	struct net *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->host = host;
+	m->self = host_self;
+	m->mode = ((const struct net_conf *)conf)->mode;
+	m->vfs = (const struct bv_vfs *)host->service(host_self, BV_VFS_SERVICE);
+	m->low_port = low_port();
+	m->lo = if_nametoindex("lo");
+	m->may_name_sender = has_sys_admin();
+	m->diag = -1;
+	m->owned_limit = 1024;
+	r = !m->vfs ? -ENOENT : unix_init(m);
+	if (r >= 0 && m->mode == NET_NONE && m->lo == 0) {
+		host->fail(host_self, "mode none needs a loopback device named lo");
+		r = -ENODEV;
+	}
+	if (r >= 0)
+		r = rules_register(m);
+	if (r < 0) {
+		fini(m);
+		return r;
+	}
+	*self = m;
+	return 0;
+}
+
+BV_MODULE_EXPORT extern const struct bv_module bvisor_module;
+const struct bv_module bvisor_module = {
+	.head = BV_HEAD(MODULE, struct bv_module),
+	.name = "net",
+	.version = "0.1.0",
+	.needs = needs,
+	.n_needs = BV_ROWS(needs),
+	.need_size = sizeof(needs[0]),
+	.options = options,
+	.n_options = BV_ROWS(options),
+	.option_size = sizeof(options[0]),
+	.conf_size = sizeof(struct net_conf),
+	.init = init,
+	.fini = fini,
+};
