@@ -317,7 +317,9 @@ BV_SYSCALL(fcntl)
 		pid = (int32_t)call->arg[2];
 		if (pid == 0 || pid == p->host->task_pid(call->task))
 			return BV_CONTINUE; /* nobody, or the caller, which is there for sure */
-		if (pid == INT32_MIN || !(pid > 0 ? pid_own(p, call, pid) : pid_group_own(p, -pid)))
+		if (pid == INT32_MIN)
+			return REPLY(p, call, -EINVAL);
+		if (!(pid > 0 ? pid_own(p, call, pid) : pid_group_own(p, -pid)))
 			return REPLY(p, call, -ESRCH);
 		/* A number reused before the kernel looks meets Landlock's signal scope, or nothing. */
 		return p->scoped ? BV_CONTINUE : REPLY(p, call, -EPERM);
