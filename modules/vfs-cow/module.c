@@ -21,7 +21,8 @@ static const struct bv_option options[] = {
      "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/sudoers.d\n"
      "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/docker\n/var/lib/containerd\n"
      "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/.docker\n~/.netrc\n"
-     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.config/gh\n~/.vault-token",
+     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.config/gh\n~/.vault-token\n"
+     "/sys/firmware\n/sys/kernel/debug\n/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/bpf\n/sys/fs/cgroup",
      NULL, "Paths that do not exist inside: secrets and sockets of the host."},
     {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
      "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
