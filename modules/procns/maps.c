@@ -60,29 +60,19 @@ static bool pseudo(const char *path)
 	return false;
 }
 
+/* " (deleted)" behind a name is part of the text that shown() is asked about. */
 static void translate(const char *field, size_t len, const char *special, maps_shown_fn *shown, void *arg,
                       struct strbuf *out)
 {
-	static const char gone[] = " (deleted)";
 	char host[PATH_MAX], virt[PATH_MAX];
-	bool deleted = false;
-	size_t n = unescape(field, len, special, host, sizeof(host));
 
+	unescape(field, len, special, host, sizeof(host));
 	if (host[0] != '/' || pseudo(host)) {
 		strbuf_add(out, field, len);
 		return;
 	}
-	if (n > sizeof(gone) - 1 && strcmp(host + n - (sizeof(gone) - 1), gone) == 0) {
-		deleted = true;
-		host[n - (sizeof(gone) - 1)] = '\0';
-	}
 	ssize_t got = shown(arg, host, virt, sizeof(virt));
-	if (got <= 0 || (size_t)got >= sizeof(virt))
-		escape(strrchr(host, '/'), special, out);
-	else
-		escape(virt, special, out);
-	if (deleted)
-		escape(gone, special, out);
+	escape(got > 0 && (size_t)got < sizeof(virt) ? virt : strrchr(host, '/'), special, out);
 }
 
 /* The path behind `words` words: "start-end perms offset dev inode    path" has 5. */
