@@ -27,6 +27,7 @@
 #include "kernel.h"
 #include "loop.h"
 #include "notify.h"
+#include "proc.h"
 #include "tracee.h"
 
 #define RED_ZONE 128         /* below SP, belongs to leaf functions (x86-64 ABI; more than aarch64's) */
@@ -173,9 +174,7 @@ static uint64_t stack_start(int proc_fd)
 	if (n <= 0)
 		return 0;
 	buf[n] = '\0';
-	const char *at = strrchr(buf, ')');
-	for (int field = 2; at && field < 28; field++)
-		at = strchr(at + 1, ' ');
+	const char *at = proc_stat_field(buf, 28);
 	return at ? strtoull(at, NULL, 10) : 0;
 }
 
@@ -338,10 +337,12 @@ static void work(void *arg)
 	}
 	if (ret == 0)
 		ret = redirect(r, &t);
-	if (ret < 0)
-		tracee_kill(&t); /* fail closed: it may be anywhere in between */
-	else
+	if (ret == 0)
 		tracee_detach(&t);
+	else
+		/* Fail closed: it may be anywhere in between.  ESRCH: it is dying, and not its process
+		 * perhaps, when another thread's exec won. */
+		tracee_end(&t, ret != -ESRCH);
 	if (t.dead && t.status != -1) {
 		r->reaped = true;
 		r->reaped_pid = t.tid;

@@ -165,7 +165,7 @@ static int is_guest(struct bv_self *self, int32_t pid)
 
 	if (pid <= 0)
 		return 0;
-	if (pid == self->box->first_pid || (l && task_find(&l->tasks, pid)))
+	if (pid == self->box->first_pid || (l && task_known(&l->tasks, pid)))
 		return 1;
 	return task_descends(l ? &l->tasks : NULL, pid, getpid());
 }
@@ -226,6 +226,10 @@ static int as_guest(struct bv_call *call)
 
 static int as_creds(const struct bv_creds *c)
 {
+	if (!c) {
+		creds_restore();
+		return 0;
+	}
 	/* An unprivileged supervisor's guests are itself; it could not be anyone else either. */
 	return geteuid() == 0 ? creds_assume(c) : 0;
 }

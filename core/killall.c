@@ -18,7 +18,7 @@
 #include <uthash.h>
 
 #include "killall.h"
-#include "task.h"
+#include "proc.h"
 
 /* One process of a scan. */
 struct proc {
@@ -50,7 +50,7 @@ static struct proc *scan(void)
 		if (!isdigit((unsigned char)d->d_name[0]))
 			continue;
 		pid_t pid = (pid_t)atoi(d->d_name);
-		pid_t parent = task_parent(pid);
+		pid_t parent = proc_parent(pid);
 		if (parent < 0)
 			continue;
 		p = calloc(1, sizeof(*p));
@@ -89,7 +89,7 @@ static bool signal_one(const struct proc *p, pid_t root, int sig)
 
 	if (fd < 0)
 		return false;
-	parent = task_parent(p->pid);
+	parent = proc_parent(p->pid);
 	sent = (parent == p->parent || parent == root) && syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) == 0;
 	close(fd);
 	return sent;

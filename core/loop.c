@@ -23,6 +23,7 @@
 
 #include <cleanup.h>
 
+#include "control.h"
 #include "creds.h"
 #include "killall.h"
 #include "launch.h"
@@ -40,7 +41,7 @@ static uint64_t tag(enum source s)
 	return (uint64_t)s << 32;
 }
 
-static void task_end(struct loop *l, pid_t pid)
+void loop_task_end(struct loop *l, pid_t pid)
 {
 	struct bv_task *task = task_find(&l->tasks, pid);
 
@@ -58,7 +59,7 @@ void loop_reaped(struct loop *l, pid_t pid, int status)
 		l->first_status = status;
 		l->first_done = true;
 	}
-	task_end(l, pid); /* its number may be given to another from now on */
+	loop_task_end(l, pid); /* its number may be given to another from now on */
 }
 
 static void reap(struct loop *l)
@@ -74,8 +75,10 @@ static void reap(struct loop *l)
 	if (l->redirects)
 		return;
 	do {
-		pid = waitpid(-1, &status, WNOHANG | __WALL | __WNOTHREAD);
-		if (pid > 0)
+		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | __WALL | __WNOTHREAD);
+		if (pid == l->first && WIFSTOPPED(status))
+			control_send(l->control, CONTROL_STOPPED, WSTOPSIG(status));
+		else if (pid > 0)
 			loop_reaped(l, pid, status);
 	} while (pid > 0);
 	l->no_children = pid < 0 && errno == ECHILD;
@@ -83,8 +86,8 @@ static void reap(struct loop *l)
 
 static void control(struct loop *l)
 {
-	unsigned char sig[16];
-	ssize_t n = read(l->control, sig, sizeof(sig));
+	unsigned char sig[16]; /* CONTROL_GO, 0, means nothing here */
+	ssize_t n = recv(l->control, sig, sizeof(sig), MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		l->die = true;
@@ -130,7 +133,7 @@ static void events(struct loop *l)
 		n = epoll_wait(l->epfd, ev, EVENTS, 0);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64 >> 32 == SOURCE_PID)
-				task_end(l, (pid_t)(uint32_t)ev[i].data.u64);
+				loop_task_end(l, (pid_t)(uint32_t)ev[i].data.u64);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64 >> 32 != SOURCE_PID)
 				event(l, (enum source)(ev[i].data.u64 >> 32));

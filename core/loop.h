@@ -52,6 +52,8 @@ struct loop {
 
 /* A child of ours was waited for, by the loop or by a redirect. */
 void loop_reaped(struct loop *l, pid_t pid, int status);
+/* A process is dead: its calls are cancelled, its entry goes. */
+void loop_task_end(struct loop *l, pid_t pid);
 
 /* ---- defer.c ---- */
 enum bv_verdict defer_call(struct ncall *nc, unsigned flags, void (*work)(void *),

@@ -8,18 +8,16 @@
  * number, is asked at each use.
  *
  * Descriptors.  Up to fd_cap are kept; beyond it, the entries used least lately give theirs
- * back and open them again when needed.
+ * back.  A process without its pidfd is told from a later one of the same number by its start
+ * time (10 ms apart at the closest, and a number takes longer than that to come round).
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/pidfd.h>
 #include <sys/poll.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -28,18 +26,13 @@
 #include "bvisor.h"
 #include "guest_mem.h"
 #include "kernel.h"
+#include "loop.h"
 #include "notify.h"
+#include "proc.h"
 #include "task.h"
 
 #define FD_RESERVE 256 /* descriptors left to handlers */
 #define SWEEP_FIRST 512
-
-static int open_pidfd(pid_t pid, unsigned flags)
-{
-	int fd = (int)syscall(SYS_pidfd_open, pid, flags);
-
-	return fd < 0 ? -errno : fd;
-}
 
 void task_table_init(struct task_table *t, struct sandbox *box, int epfd, uint64_t epoll_tag)
 {
@@ -96,40 +89,75 @@ static bool thread_alive(const struct thread *th)
 	return faccessat(th->proc_fd, "comm", F_OK, 0) == 0;
 }
 
-bool task_shed(struct task_table *t)
+static bool task_dead(const struct bv_task *task)
 {
-	struct thread *th, *next, *oldest = NULL;
-	uint64_t limit;
+	struct pollfd p = {.fd = task->pidfd, .events = POLLIN};
+
+	return task->pidfd >= 0 ? poll(&p, 1, 0) != 0 : proc_start(task->pid) != task->start;
+}
+
+/* Gives back the pidfd; the start time stands in for it. */
+static bool unpin(struct task_table *t, struct bv_task *task)
+{
+	uint64_t start = proc_start(task->pid);
+
+	/* The pidfd vouches for what was read; if it is dead its event is about to come. */
+	if (task->pidfd < 0 || start == 0 || task_dead(task))
+		return false;
+	task->start = start;
+	drop_fd(t, &task->pidfd);
+	return true;
+}
+
+/* Gives back what the threads last used before `limit` hold: first what is opened again easily. */
+static bool shed(struct task_table *t, uint64_t limit, bool pidfds)
+{
+	struct thread *th, *next;
 	bool any = false;
 
-	/* Give back the older half: a single pass without sorting, amortised over many calls. */
-	HASH_ITER(hh, t->by_tid, th, next)
-		if (!oldest || th->used < oldest->used)
-			oldest = th;
-	if (!oldest)
-		return false;
-	limit = oldest->used + (t->tick - oldest->used) / 2;
 	HASH_ITER(hh, t->by_tid, th, next) {
 		if (th->used > limit || th->busy || th->redirect)
 			continue;
 		if (th->tid != th->task->pid) {
 			thread_drop(t, th);
 			any = true;
-		} else if (th->proc_fd >= 0) {
+			continue;
+		}
+		if (th->proc_fd >= 0) {
 			drop_fd(t, &th->proc_fd);
 			any = true;
 		}
+		if (pidfds)
+			any |= unpin(t, th->task);
 	}
 	return any;
 }
 
-/* Forgets threads that are no more, whenever the table has doubled since the last time. */
+bool task_shed(struct task_table *t)
+{
+	struct thread *th, *next;
+	uint64_t oldest = t->tick;
+
+	HASH_ITER(hh, t->by_tid, th, next)
+		if (th->used < oldest && (th->proc_fd >= 0 || th->task->pidfd >= 0))
+			oldest = th->used;
+	/* The older half by age: a single pass without sorting, amortised over many calls. */
+	uint64_t middle = oldest + (t->tick - oldest) / 2;
+	return shed(t, middle, false) || shed(t, middle, true) || shed(t, t->tick - 1, true);
+}
+
+/* Forgets threads and unwatched processes that are no more, whenever the table has doubled since
+ * the last time. */
 static void sweep(struct task_table *t)
 {
 	struct thread *th, *next;
+	struct bv_task *task, *next_task;
 
 	if (t->n_threads < t->sweep_at)
 		return;
+	HASH_ITER(hh, t->by_pid, task, next_task)
+		if (task->pidfd < 0 && task_dead(task))
+			loop_task_end(t->box->loop, task->pid);
 	HASH_ITER(hh, t->by_tid, th, next)
 		if (th->tid != th->task->pid && !th->busy && !th->redirect && !thread_alive(th))
 			thread_drop(t, th);
@@ -144,56 +172,6 @@ static void sweep(struct task_table *t)
 		(fd) = (expr);                                                                   \
 	} while (((fd) == -EMFILE || (fd) == -ENFILE) && task_shed(t))
 
-static int open_proc(pid_t tid)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d", (int)tid);
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	return fd;
-}
-
-static ssize_t read_at(int dir, const char *name, char *buf, size_t size)
-{
-	bv_autofd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, size - 1);
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	return n;
-}
-
-static pid_t thread_group(int proc_fd)
-{
-	char buf[512];
-
-	if (read_at(proc_fd, "status", buf, sizeof(buf)) < 0)
-		return -ESRCH;
-	const char *tgid = strstr(buf, "\nTgid:");
-	return tgid ? (pid_t)strtol(tgid + 6, NULL, 10) : -ESRCH;
-}
-
-pid_t task_parent(pid_t pid)
-{
-	char path[40], buf[512];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (read_at(AT_FDCWD, path, buf, sizeof(buf)) < 0)
-		return -ESRCH;
-	/* "pid (comm) state ppid": comm may hold anything, so count from the last parenthesis. */
-	const char *at = strrchr(buf, ')');
-	if (!at || at[1] != ' ' || at[2] == '\0')
-		return -ESRCH;
-	return (pid_t)strtol(at + 3, NULL, 10);
-}
-
 bool task_descends(struct task_table *t, pid_t pid, pid_t root)
 {
 	/* A process reparents once at most while we climb, hence a second try. */
@@ -201,10 +179,10 @@ bool task_descends(struct task_table *t, pid_t pid, pid_t root)
 		pid_t at = pid;
 
 		while (at > 1) {
-			at = task_parent(at);
+			at = proc_parent(at);
 			if (at == root)
 				return true;
-			if (t && at > 1 && task_find(t, at))
+			if (t && at > 1 && task_known(t, at))
 				return true;
 		}
 		if (at >= 0)
@@ -219,6 +197,26 @@ struct bv_task *task_find(struct task_table *t, pid_t pid)
 
 	HASH_FIND(hh, t->by_pid, &pid, sizeof(pid), task);
 	return task;
+}
+
+/* The same, once an unwatched one that has died is out of the way. */
+static struct bv_task *task_current(struct task_table *t, pid_t pid)
+{
+	struct bv_task *task = task_find(t, pid);
+
+	if (task && task->pidfd < 0 && task_dead(task)) {
+		loop_task_end(t->box->loop, pid);
+		task = NULL;
+	}
+	return task;
+}
+
+bool task_known(struct task_table *t, pid_t pid)
+{
+	struct bv_task *task = task_find(t, pid);
+
+	/* With its pidfd watched, an entry is gone before its number can mean another process. */
+	return task && (task->pidfd >= 0 || !task_dead(task));
 }
 
 static struct thread *thread_find(struct task_table *t, pid_t tid)
@@ -257,7 +255,7 @@ static void hooks_new(struct task_table *t, struct bv_task *task)
 
 	if (!t->hooks_new)
 		return;
-	pid_t ppid = task_parent(task->pid);
+	pid_t ppid = proc_parent(task->pid);
 	if (ppid > 0)
 		parent = task_find(t, ppid);
 	for (size_t i = 0; i < t->box->n_modules; i++) {
@@ -299,18 +297,18 @@ static int meet(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 	int proc_fd, pidfd;
 
 	sweep(t);
-	WITH_ROOM(t, proc_fd, open_proc(tid));
+	WITH_ROOM(t, proc_fd, proc_open(tid));
 	if (proc_fd < 0)
 		return proc_fd;
-	task = task_find(t, tid);
+	task = task_current(t, tid);
 	if (!task) {
-		WITH_ROOM(t, pidfd, open_pidfd(tid, 0));
+		WITH_ROOM(t, pidfd, proc_pidfd(tid, 0));
 		/* Not a leader: EINVAL, since Linux 6.9 ENOENT (pidfd_open(2)). */
 		if (pidfd == -EINVAL || pidfd == -ENOENT) {
-			pid = thread_group(proc_fd);
-			task = pid > 0 ? task_find(t, pid) : NULL;
+			pid = proc_group(proc_fd);
+			task = pid > 0 ? task_current(t, pid) : NULL;
 			if (pid > 0 && !task)
-				WITH_ROOM(t, pidfd, open_pidfd(pid, 0));
+				WITH_ROOM(t, pidfd, proc_pidfd(pid, 0));
 		}
 		/* Only while the call waits are tid and what was opened by it the caller's. */
 		if (!task && pidfd >= 0 && !notify_valid(t->box->loop, id)) {
@@ -337,17 +335,15 @@ static int meet(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 	return 0;
 }
 
-/* The leader's directory, given back before, once more.  The pidfd tells that the number is
- * still the process it was. */
+/* The leader's directory, given back before, once more; the task vouches for the number. */
 static int reopen(struct task_table *t, struct thread *th)
 {
-	struct pollfd dead = {.fd = th->task->pidfd, .events = POLLIN};
 	int fd;
 
-	WITH_ROOM(t, fd, open_proc(th->tid));
+	WITH_ROOM(t, fd, proc_open(th->tid));
 	if (fd < 0)
 		return fd;
-	if (poll(&dead, 1, 0) != 0) {
+	if (task_dead(th->task)) {
 		close(fd);
 		return -ESRCH;
 	}
@@ -367,6 +363,8 @@ int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 		thread_drop(t, th);
 		th = NULL;
 	}
+	if (th && tid == th->task->pid && !task_current(t, tid))
+		th = NULL;
 	if (!th)
 		r = meet(t, tid, id, &th);
 	else if (th->proc_fd < 0)
@@ -377,6 +375,25 @@ int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 	t->last = th;
 	*out = th;
 	return 0;
+}
+
+/* The pidfd, opened and watched again if need be. */
+static int pin(struct task_table *t, struct bv_task *task)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = t->epoll_tag | (uint32_t)task->pid};
+	int fd;
+
+	if (task->pidfd >= 0)
+		return task->pidfd;
+	WITH_ROOM(t, fd, proc_pidfd(task->pid, 0));
+	if (fd < 0)
+		return fd;
+	if (task_dead(task) || epoll_ctl(t->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		close(fd);
+		return -ESRCH;
+	}
+	t->n_fds++;
+	return task->pidfd = fd;
 }
 
 static void task_free(struct task_table *t, struct bv_task *task)
@@ -416,13 +433,13 @@ void task_table_fini(struct task_table *t)
 int task_pidfd(struct task_table *t, struct thread *th)
 {
 	if (th->tid == th->task->pid)
-		return th->task->pidfd;
+		return pin(t, th->task);
 	if (th->pidfd < 0) {
 		int fd;
 
-		WITH_ROOM(t, fd, open_pidfd(th->tid, PIDFD_THREAD));
+		WITH_ROOM(t, fd, proc_pidfd(th->tid, PIDFD_THREAD));
 		if (fd < 0) /* before Linux 6.9; threads share their leader's descriptors, mostly */
-			return th->task->pidfd;
+			return pin(t, th->task);
 		th->pidfd = fd;
 		t->n_fds++;
 	}
@@ -439,28 +456,6 @@ void task_forget_creds(struct bv_task *task)
 	}
 }
 
-/* What tells one program image from another: the random bytes the kernel gives each
- * (getauxval(3), AT_RANDOM) and where it put them. */
-static int image_of(const struct thread *th, unsigned char out[16])
-{
-	bv_autofd int fd = openat(th->proc_fd, "auxv", O_RDONLY | O_CLOEXEC);
-	uint64_t v[2 * 64];
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, v, sizeof(v));
-	for (size_t i = 0; n > 0 && i + 1 < (size_t)n / sizeof(v[0]); i += 2) {
-		if (v[i] != 25 /* AT_RANDOM */)
-			continue;
-		int r = guest_mem_read(th->tid, out, v[i + 1], 16);
-		for (size_t b = 0; r == 0 && b < sizeof(v[1]); b++)
-			out[b] ^= (unsigned char)(v[i + 1] >> (8 * b));
-		return r;
-	}
-	return -ESRCH;
-}
-
 void task_exec_begin(struct task_table *t, struct thread *th)
 {
 	struct bv_task *task = th->task;
@@ -468,7 +463,7 @@ void task_exec_begin(struct task_table *t, struct thread *th)
 	if (!t->hooks_exec)
 		return;
 	task->watch_exec = th->tid;
-	if (image_of(th, task->image) < 0)
+	if (proc_image(th->proc_fd, th->tid, task->image) < 0)
 		memset(task->image, 0, sizeof(task->image));
 }
 
@@ -478,7 +473,7 @@ void task_exec_check(struct task_table *t, struct thread *th)
 	unsigned char now[16];
 
 	if (task->watch_exec) {
-		if (image_of(th, now) == 0 && memcmp(now, task->image, sizeof(now)) != 0)
+		if (proc_image(th->proc_fd, th->tid, now) == 0 && memcmp(now, task->image, sizeof(now)) != 0)
 			task->exec_seen = true;
 		/* Another thread's call says nothing about an exec that is still under way. */
 		if (task->exec_seen || task->watch_exec == th->tid)

@@ -31,7 +31,8 @@ struct thread {
 };
 struct bv_task {
 	pid_t pid;
-	int pidfd;
+	int pidfd;      /* -1: given back for want of descriptors; then this tells whether it lives: */
+	uint64_t start; /* start time, proc(5) */
 	struct sandbox *box;
 	struct thread *threads;
 	pid_t watch_exec; /* the thread whose exec may have succeeded: compare image; 0: none */
@@ -58,8 +59,10 @@ void task_table_fini(struct task_table *t);
 /* The entry of the thread that made notification id, new if need be, with an open proc_fd: 0,
  * -ESRCH when it is gone, -ENOMEM, -EMFILE.  Runs the modules' task_new. */
 int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **out);
-/* The task of a process already known, or NULL. */
+/* The entry of a process, or NULL. */
 struct bv_task *task_find(struct task_table *t, pid_t pid);
+/* Whether this number is a living guest known here. */
+bool task_known(struct task_table *t, pid_t pid);
 /* The process is dead: runs task_exit, forgets it and its threads. */
 void task_gone(struct task_table *t, pid_t pid);
 /* Before answering a call that may exec; and at the next call: did it?  Runs task_exec. */
@@ -71,8 +74,6 @@ void task_forget_creds(struct bv_task *task);
 bool task_shed(struct task_table *t);
 /* A descriptor for pidfd_getfd(2) that means this very thread where the kernel can. */
 int task_pidfd(struct task_table *t, struct thread *thread);
-/* Parent of a process or thread, from /proc: > 0; 0 for none; -ESRCH. */
-pid_t task_parent(pid_t pid);
 /* Whether pid descends from `root` (which itself does not count). */
 bool task_descends(struct task_table *t /* may be NULL */, pid_t pid, pid_t root);
 

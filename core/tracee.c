@@ -120,25 +120,22 @@ int tracee_syscall(struct tracee *t, const struct regs *base, long nr, const uin
 	return r;
 }
 
+void tracee_end(struct tracee *t, bool kill_it)
+{
+	if (!t->dead && kill_it)
+		kill(t->tid, SIGKILL);
+	while (wait_stop(t) == 0)
+		req(PTRACE_CONT, t->tid, NULL, NULL);
+}
+
 void tracee_detach(struct tracee *t)
 {
 	if (t->dead)
 		return;
 	if (t->blocked)
 		req(PTRACE_SETSIGMASK, t->tid, (void *)SIGSET_BYTES, &t->sigmask);
-	if (req(PTRACE_DETACH, t->tid, NULL, NULL) < 0) {
-		/* Killed meanwhile: collect it, or it would stay bound to this thread for ever. */
-		kill(t->tid, SIGKILL);
-		while (wait_stop(t) == 0)
-			continue;
-	}
-}
-
-void tracee_kill(struct tracee *t)
-{
-	if (t->dead)
-		return;
-	kill(t->tid, SIGKILL);
-	while (wait_stop(t) == 0)
-		req(PTRACE_CONT, t->tid, NULL, NULL);
+	/* A stopped tracee refuses only when it is being killed: collect it, or it would stay bound to
+	 * this thread for ever. */
+	if (req(PTRACE_DETACH, t->tid, NULL, NULL) < 0)
+		tracee_end(t, false);
 }

@@ -30,7 +30,7 @@ int tracee_step(struct tracee *t, enum tracee_stop *stop);
 int tracee_syscall(struct tracee *t, const struct regs *base, long nr, const uint64_t arg[6], int64_t *result);
 /* Puts the signal mask back and lets go.  Nothing when it is dead. */
 void tracee_detach(struct tracee *t);
-/* SIGKILL and wait for the end. */
-void tracee_kill(struct tracee *t);
+/* Waits for the end of one that is dying by itself; SIGKILLs its process first if told to. */
+void tracee_end(struct tracee *t, bool kill_it);
 
 #endif
