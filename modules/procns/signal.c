@@ -59,20 +59,22 @@ static int relay_init(struct relay *r, struct procns *p, struct bv_call *call, i
 	return got;
 }
 
-/* Sends to one process or, with thread, to one thread of it. */
+/*
+ * Sends to one process or, with thread, to one thread of it.  The pidfd comes first: as long as its
+ * process lives, the number is that process's, so what is looked up by number afterwards is about
+ * the same one; once it is dead, sending fails.
+ */
 static int relay_one(struct relay *r, int32_t tgid, int32_t tid, bool thread)
 {
-	bv_autofd int pinned = pid_pin(r->p, r->call, tgid);
-	bv_autofd int pidfd = -1;
+	bv_autofd int pidfd = (int)syscall(SYS_pidfd_open, tgid, 0);
 	struct pid_status whom;
 	int got;
 
+	if (pidfd < 0)
+		return -ESRCH;
+	bv_autofd int pinned = pid_pin(r->p, r->call, tgid);
 	if (pinned < 0)
-		return -ESRCH;
-	/* The pidfd may name a later owner of the number than pinned does: look again once it holds. */
-	pidfd = (int)syscall(SYS_pidfd_open, tgid, 0);
-	if (pidfd < 0 || !pid_own(r->p, r->call, tgid))
-		return -ESRCH;
+		return pinned;
 	got = pid_status(pinned, &whom);
 	if (got < 0)
 		return got;
@@ -83,8 +85,9 @@ static int relay_one(struct relay *r, int32_t tgid, int32_t tid, bool thread)
 		return got;
 	if (!thread)
 		return syscall(SYS_pidfd_send_signal, pidfd, r->sig, &r->info, 0) < 0 ? -errno : 0;
-	/* Both numbers must match, and a thread id alone cannot outlive its process, which is pinned
-	 * by being alive now: the window is this line, and no guest can widen it. */
+	/* The kernel wants tid to be in tgid, which is alive: no guest can make this gap wider. */
+	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0)
+		return -errno;
 	return syscall(SYS_rt_tgsigqueueinfo, tgid, tid, r->sig, &r->info) < 0 ? -errno : 0;
 }
 
