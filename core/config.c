@@ -101,15 +101,21 @@ static void look_at_header(struct parse *p, const char *line, size_t len)
 {
 	size_t i = 0;
 	/* inih accepts a byte order mark before the first line. */
-	if (p->line == 1 && len >= 3 && !memcmp(line, "\xef\xbb\xbf", 3))
-		i = 3;
+	if (p->line == 1 && len >= 3 && !memcmp(line, "\xef\xbb\xbf", 3)) {
+		line += 3;
+		len -= 3;
+	}
 	while (i < len && (line[i] == ' ' || line[i] == '\t'))
 		i++;
 	if (i == len || line[i] != '[')
 		return;
 	const char *close = memchr(line + i, ']', len - i);
-	if (!close)
-		return; /* inih reports it, or takes it for a continued value */
+	if (!close) {
+		/* Indented, it may continue a value. */
+		if (i == 0)
+			parse_fail(p, EINVAL, "expected ']' at the end of the section name");
+		return;
+	}
 	size_t n = (size_t)(close - (line + i)) - 1;
 	/* inih keeps 49 bytes of a name and would silently cut the rest. */
 	if (n > 48)

@@ -9,6 +9,7 @@
 #include <cleanup.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <strbuf.h>
 #include <string.h>
 
 #include "passthrough.h"
@@ -170,8 +171,19 @@ static void warn_conflicts(const struct chain *c, int nr)
 		if (c->rule[i].row.action == BV_ACT_TRAP)
 			log_line(BV_LOG_WARN, "router", "%s: a rule of module %s traps it, but no module handles it",
 			         name, name_of(c->rule[i].owner));
-	if (c->pass && c->pass->guarded && !c->n_routes && !c->n_rules && !c->deny_err)
-		log_line(BV_LOG_WARN, "router", "%s: allowed without limits, since no module has rules for it", name);
+}
+
+/* One line for the calls that pass only because nobody thought of them. */
+static void warn_unguarded(const struct router *r)
+{
+	bv_autostrbuf struct strbuf names = {0};
+	for (int nr = 0; nr <= r->max; nr++) {
+		const struct chain *c = &r->chain[nr];
+		if (c->pass && c->pass->guarded && !c->n_routes && !c->n_rules && !c->deny_err)
+			strbuf_printf(&names, "%s%s", names.len ? ", " : "", c->pass->name);
+	}
+	if (names.len)
+		log_line(BV_LOG_WARN, "router", "no module limits what these may do: %s", names.data);
 }
 
 int router_freeze(struct router *r)
@@ -189,6 +201,7 @@ int router_freeze(struct router *r)
 		}
 		warn_conflicts(c, nr);
 	}
+	warn_unguarded(r);
 	r->frozen = true;
 	return 0;
 }
