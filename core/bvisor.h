@@ -152,6 +152,7 @@ struct launch {
 	int tty;               /* slave to make the controlling terminal, or -1 */
 	pid_t pgid;            /* process group to join; 0: a new one */
 	uint64_t caps_keep;    /* capability bits kept when root */
+	uint64_t ignore;       /* bit N-1: the guest starts with signal N ignored, as after nohup(1) */
 };
 /* Spawns, installs the filter, hands over the listener (stored in box->loop's creation by loop_run);
  * no trapped call happens between the filter install and the hand-over.  The exec itself is the
@@ -165,8 +166,8 @@ struct run_result {
 	int exec_errno; /* != 0: the command could not be executed */
 };
 /* Runs until the first process ended (all: until every guest ended), then kills what is left.
- * `control` (-1: none): its end kills the guest; a byte read from it is the number of a signal to
- * send to the first process. */
+ * `control` (-1: none, see control.h): its end kills the guest; a byte read from it is the number
+ * of a signal to send to the first process; stops of the first process are reported on it. */
 int loop_run(struct sandbox *box, pid_t first, int listener, int control /* front's socket: HUP = die */, bool wait_all,
              struct run_result *out);
 

@@ -90,17 +90,19 @@ __attribute__((noreturn)) static void child_fail(struct launch_state *s, const c
 /* Every signal to its default and unblocked, as a shell starts a command. */
 static void child_signals(struct launch_state *s)
 {
-	const struct {
+	struct {
 		void (*handler)(int);
 		unsigned long flags;
 		void *restorer;
 		uint64_t mask;
-	} dfl = {SIG_DFL, 0, NULL, 0}; /* the kernel's struct; aarch64 has the same layout */
+	} act = {SIG_DFL, 0, NULL, 0}; /* the kernel's struct; aarch64 has the same layout */
 	uint64_t none = 0;
 
-	for (int sig = 1; sig <= N_SIGNALS; sig++)
+	for (int sig = 1; sig <= N_SIGNALS; sig++) {
+		act.handler = s->l.ignore >> (sig - 1) & 1 ? SIG_IGN : SIG_DFL;
 		if (sig != SIGKILL && sig != SIGSTOP)
-			SYS(SYS_rt_sigaction, sig, &dfl, NULL, 8);
+			SYS(SYS_rt_sigaction, sig, &act, NULL, 8);
+	}
 	MUST(s, "unblock signals", SYS(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8));
 }
 

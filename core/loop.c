@@ -75,9 +75,11 @@ static void reap(struct loop *l)
 	if (l->redirects)
 		return;
 	do {
-		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | __WALL | __WNOTHREAD);
+		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL | __WNOTHREAD);
 		if (pid == l->first && WIFSTOPPED(status))
 			control_send(l->control, CONTROL_STOPPED, WSTOPSIG(status));
+		else if (pid == l->first && WIFCONTINUED(status) && l->control >= 0)
+			kill(getppid(), SIGCONT); /* the front: stopped, it would read no message */
 		else if (pid > 0)
 			loop_reaped(l, pid, status);
 	} while (pid > 0);

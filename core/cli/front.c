@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The front process: what the user's shell sees as the command.  It forks the supervisor, waits,
+ * passes signals on and pumps the terminal if one was asked for.  It is a subreaper, so if the
+ * supervisor dies the guests become its children, and it kills them.
+ *
+ * Without a terminal of its own the guest is in our process group and the supervisor is not.
+ * What the terminal sends (Ctrl-C) thus reaches guest and front alike and must not be passed on
+ * a second time; what somebody sent to us with kill(2) must.  Whether the job is stopped is the
+ * guest's decision: we stop when it has stopped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cleanup.h>
+
+#include "cli.h"
+#include "control.h"
+#include "killall.h"
+#include "tty.h"
+
+#define KILL_TIMEOUT_MS 10000
+
+struct front {
+	const struct run_options *o;
+	struct tty *tty; /* NULL: none */
+	int control, sigfd;
+	pid_t supervisor;
+	int status;          /* of the supervisor, once `reaped` */
+	bool reaped, hangup; /* it is dead; its end of the socket is closed */
+	bool started;
+	int code; /* -1: not known yet */
+};
+
+/* Signals that mean something to the front itself, or to nobody but the one they hit. */
+static bool is_own(int sig)
+{
+	switch (sig) {
+	case SIGKILL:
+	case SIGSTOP:
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGFPE:
+	case SIGILL:
+	case SIGTRAP:
+	case SIGSYS:
+	case SIGABRT:
+	case SIGPIPE:
+	case SIGTTIN:
+	case SIGTTOU:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The signals read from the descriptor.  One that was ignored at the start stays so (nohup(1)):
+ * blocked it would be queued all the same (sigaction(2): blocked signals are not discarded). */
+static void watched(sigset_t *set, uint64_t ignored)
+{
+	sigemptyset(set);
+	for (int sig = 1; sig <= SIGRTMAX; sig++)
+		if (!is_own(sig) && (sig == SIGCHLD || !(ignored >> (sig - 1) & 1)) && (sig < 32 || sig >= SIGRTMIN))
+			sigaddset(set, sig);
+}
+
+static uint64_t ignored_signals(void)
+{
+	struct sigaction old;
+	uint64_t set = 0;
+
+	for (int sig = 1; sig <= SIGRTMAX; sig++)
+		if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+			set |= UINT64_C(1) << (sig - 1);
+	return set;
+}
+
+static void forward(const struct front *f, int sig)
+{
+	unsigned char byte = (unsigned char)sig;
+
+	(void)!send(f->control, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Stops this process the way the guest was stopped, so that a shell says the same of it. */
+static void stop_self(const struct front *f, int sig)
+{
+	sigset_t set;
+
+	if (f->tty)
+		tty_restore(f->tty);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	raise(sig); /* TTIN, TTOU and STOP are not blocked: stops here, */
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* TSTP here */
+	if (sig == SIGTSTP)
+		sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void reap(struct front *f)
+{
+	if (!f->reaped && waitpid(f->supervisor, &f->status, WNOHANG) == f->supervisor)
+		f->reaped = true;
+}
+
+static void signal_event(struct front *f)
+{
+	struct signalfd_siginfo si;
+	int sig;
+
+	if (read(f->sigfd, &si, sizeof(si)) != sizeof(si))
+		return;
+	sig = (int)si.ssi_signo;
+	if (sig == SIGCHLD) {
+		reap(f);
+		return;
+	}
+	if (f->tty) {
+		if (sig == SIGCONT && f->started) {
+			tty_raw(f->tty);
+			tty_resize(f->tty);
+		} else if (sig == SIGTSTP) {
+			stop_self(f, SIGTSTP);
+		} else if (sig == SIGWINCH) {
+			tty_resize(f->tty);
+		} else {
+			forward(f, sig);
+		}
+		return;
+	}
+	/* Before the guest is there the terminal's signal reached nobody but us. */
+	if (si.ssi_code == SI_KERNEL && f->started)
+		return;
+	if (sig == SIGCONT && (pid_t)si.ssi_pid == f->supervisor)
+		return; /* it woke us because the guest goes on already */
+	forward(f, sig);
+}
+
+static void control_event(struct front *f)
+{
+	struct control_msg m;
+	ssize_t n = recv(f->control, &m, sizeof(m), MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != sizeof(m)) {
+		f->hangup = true;
+		return;
+	}
+	switch ((enum control_kind)m.kind) {
+	case CONTROL_STARTED:
+		f->started = true;
+		if (f->tty)
+			tty_raw(f->tty);
+		break;
+	case CONTROL_STOPPED:
+		if (!f->tty && (m.value == SIGTSTP || m.value == SIGSTOP || m.value == SIGTTIN || m.value == SIGTTOU))
+			stop_self(f, m.value);
+		break;
+	case CONTROL_ENDED:
+		if (f->tty) {
+			tty_drain(f->tty);
+			tty_restore(f->tty);
+		}
+		forward(f, CONTROL_GO);
+		break;
+	case CONTROL_EXIT:
+		f->code = m.value;
+		break;
+	}
+}
+
+static void wait_loop(struct front *f)
+{
+	struct pollfd fd[2 + TTY_FDS] = {{.fd = f->control, .events = POLLIN}, {.fd = f->sigfd, .events = POLLIN}};
+	nfds_t n = f->tty ? 2 + TTY_FDS : 2;
+
+	while (!f->hangup && !f->reaped) {
+		if (f->tty)
+			tty_poll(f->tty, fd + 2);
+		if (poll(fd, n, -1) < 0)
+			continue;
+		if (fd[1].revents)
+			signal_event(f);
+		if (f->tty)
+			tty_pump(f->tty, fd + 2);
+		if (fd[0].revents)
+			control_event(f);
+	}
+	/* What it said before it died. */
+	while (!f->hangup) {
+		int code = f->code;
+
+		control_event(f);
+		if (f->code == code && f->reaped)
+			break;
+	}
+	while (!f->reaped && waitpid(f->supervisor, &f->status, 0) != f->supervisor && errno == EINTR)
+		continue;
+}
+
+/* The supervisor is gone.  Whatever guests are left are ours now. */
+static int end(struct front *f)
+{
+	if (killall(KILL_TIMEOUT_MS, NULL, NULL) < 0)
+		cli_fail(f->o->cmd, "a guest process does not die (uninterruptible sleep)");
+	if (f->tty) {
+		tty_drain(f->tty);
+		tty_close(f->tty);
+	}
+	if (f->code >= 0)
+		return f->code;
+	if (WIFSIGNALED(f->status))
+		return cli_fail(f->o->cmd, "the supervisor was killed by signal %d (%s)", WTERMSIG(f->status),
+		                strsignal(WTERMSIG(f->status)));
+	return cli_fail(f->o->cmd, "the supervisor ended unexpectedly");
+}
+
+/* Others may wait for the end of what only the guest is still to write. */
+static void release_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	close(null);
+}
+
+static int front_main(struct run_options *o, struct front *f, int child_end, const sigset_t *old)
+{
+	struct tty tty;
+
+	if (o->tty) {
+		int r = tty_open(&tty);
+
+		if (r < 0) {
+			close(child_end);
+			return cli_fail(o->cmd, "cannot make a terminal: %s", strerror(-r));
+		}
+		f->tty = &tty;
+	}
+	/* A stream must not be written twice. */
+	fflush(stdout);
+	f->supervisor = fork();
+	if (f->supervisor == 0) {
+		int slave = o->tty ? tty.slave : -1;
+
+		close(f->control);
+		close(f->sigfd);
+		if (o->tty)
+			close(tty.master);
+		sigprocmask(SIG_SETMASK, old, NULL);
+		exit(supervisor_main(o, child_end, slave));
+	}
+	close(child_end);
+	if (f->supervisor < 0) {
+		int err = errno;
+
+		if (o->tty)
+			tty_close(&tty);
+		return cli_fail(o->cmd, "fork: %s", strerror(err));
+	}
+	/* A guest that writes into a pipe nobody reads gets the signal itself. */
+	signal(SIGPIPE, SIG_IGN);
+	if (o->tty) {
+		close(tty.slave);
+		tty.slave = -1;
+	} else {
+		release_stdio();
+	}
+	wait_loop(f);
+	return end(f);
+}
+
+int front_run(struct run_options *o)
+{
+	struct front f = {.o = o, .code = -1, .sigfd = -1, .control = -1};
+	sigset_t set, old;
+	int pair[2];
+
+	o->ignored = ignored_signals();
+	watched(&set, o->ignored);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the children's status */
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return cli_fail(o->cmd, "PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
+	/* Before the fork, so that no signal is lost, and no child's death. */
+	sigprocmask(SIG_BLOCK, &set, &old);
+	bv_autofd int sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sigfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return cli_fail(o->cmd, "cannot talk to the supervisor: %s", strerror(errno));
+	bv_autofd int control = pair[0];
+	f.sigfd = sigfd;
+	f.control = control;
+	return front_main(o, &f, pair[1], &old);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Prints what a sandbox changed.  Paths are the guest's and may hold any byte but NUL: nothing
+ * that could steer a terminal or break the format leaves here unescaped.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bvisor/svc/review.h>
+#include <strbuf.h>
+
+#include "cli.h"
+
+struct printer {
+	FILE *to;
+	size_t n;
+};
+
+size_t review_utf8(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	size_t len = u[0] < 0x80 ? 1 : u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
+	             : u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < len; i++)
+		if ((u[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, and what lies behind U+10FFFF (RFC 3629). */
+	if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+	    (u[0] == 0xf4 && u[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+/* Bytes at s that may be shown as they are; 0: the first one must be escaped. */
+static size_t plain(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	size_t len = review_utf8(s);
+
+	if (u[0] < ' ' || u[0] == 0x7f || u[0] == '"' || u[0] == '\\')
+		return 0;
+	if (u[0] == 0xc2 && u[1] < 0xa0) /* C1 control codes */
+		return 0;
+	if (u[0] == 0xe2 && u[1] == 0x80 && (u[2] >= 0xa8 && u[2] <= 0xae)) /* line ends, direction */
+		return 0;
+	if (u[0] == 0xe2 && u[1] == 0x81 && (u[2] >= 0xa6 && u[2] <= 0xa9))
+		return 0;
+	return len;
+}
+
+void review_quote(const char *path, FILE *to)
+{
+	static const char code[] = "\a\b\t\n\v\f\r\"\\", letter[] = "abtnvfr\"\\";
+	const char *p = path;
+
+	while (*p && plain(p))
+		p += plain(p);
+	if (*p == '\0') {
+		fputs(path, to);
+		return;
+	}
+	putc('"', to);
+	for (p = path; *p;) {
+		size_t n = plain(p);
+		const char *known = n ? NULL : strchr(code, *p);
+
+		if (n)
+			fwrite(p, 1, n, to);
+		else if (known)
+			fprintf(to, "\\%c", letter[known - code]);
+		else
+			fprintf(to, "\\%03o", (unsigned char)*p);
+		p += n ? n : 1;
+	}
+	putc('"', to);
+}
+
+static int text_line(void *arg, const struct bv_change *c)
+{
+	struct printer *p = arg;
+
+	fprintf(p->to, "%c ", c->kind);
+	review_quote(c->path, p->to);
+	fprintf(p->to, "  %llu\n", (unsigned long long)c->size);
+	return ferror(p->to) ? -EIO : 0;
+}
+
+/* JSON strings are Unicode.  What is not becomes U+FFFD, and path_hex gives all the bytes. */
+static int set_path(json_t *o, const char *path)
+{
+	bv_autostrbuf struct strbuf text = {0}, hex = {0};
+	bool lossy = false;
+
+	for (const char *s = path; *s;) {
+		size_t n = review_utf8(s);
+
+		if (n)
+			strbuf_add(&text, s, n);
+		else
+			strbuf_puts(&text, "\xef\xbf\xbd");
+		lossy |= n == 0;
+		s += n ? n : 1;
+	}
+	for (const char *s = path; lossy && *s; s++)
+		strbuf_printf(&hex, "%02x", (unsigned char)*s);
+	if (text.failed || hex.failed)
+		return -ENOMEM;
+	if (json_object_set_new(o, "path", json_string(text.data)) < 0 ||
+	    (lossy && json_object_set_new(o, "path_hex", json_string(hex.data)) < 0))
+		return -ENOMEM;
+	return 0;
+}
+
+static int json_line(void *arg, const struct bv_change *c)
+{
+	struct printer *p = arg;
+	char kind[2] = {c->kind}, type[2] = {c->type};
+	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size", (json_int_t)c->size);
+	int r = o ? set_path(o, c->path) : -ENOMEM;
+
+	if (r == 0) {
+		fputs(p->n++ ? ",\n" : "\n", p->to);
+		r = json_dumpf(o, p->to, JSON_COMPACT) < 0 ? -EIO : 0;
+	}
+	json_decref(o);
+	return r;
+}
+
+int review_print(struct sandbox *box, enum diff_format format, FILE *to)
+{
+	const struct bv_review *review = (const struct bv_review *)loader_service(box, BV_REVIEW_SERVICE);
+	struct printer p = {.to = to};
+	int r;
+
+	if (!review || !BV_HAS(struct bv_review, review, changes))
+		return -ENOTSUP; /* no module records changes */
+	if (format == DIFF_JSON)
+		putc('[', to);
+	errno = 0;
+	r = review->changes(review, format == DIFF_JSON ? json_line : text_line, &p);
+	if (r == 0 && format == DIFF_JSON)
+		fputs(p.n ? "\n]\n" : "]\n", to);
+	if (r == -EIO && errno == EPIPE)
+		return -EPIPE;
+	return r;
+}

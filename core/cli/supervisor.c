@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor's process: builds the sandbox, starts the guest, serves it, cleans up.  It runs
+ * in a process group of its own, where no terminal's signal reaches it, and gives up at once what
+ * it needs no longer: descriptors, standard streams, capabilities.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bvisor/svc/vfs.h>
+#include <cleanup.h>
+
+#include "cli.h"
+#include "control.h"
+
+#define BIT(cap) (UINT64_C(1) << (cap))
+
+/* A guest of root keeps those whose effect the virtual kernel confines (capabilities(7)). */
+#define GUEST_CAPS                                                                               \
+	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | BIT(CAP_KILL) |    \
+	 BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE))
+/* What it takes to act for such a guest, and to read and trace it. */
+#define OWN_CAPS (GUEST_CAPS | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_SYS_PTRACE) | BIT(CAP_SETFCAP))
+
+struct supervisor {
+	struct run_options *o;
+	struct sandbox *box;
+	int control, slave;
+	int out;     /* where the changes go; -1: not asked for */
+	int cwd_fd;  /* the guest's first directory as the sandbox sees it; -1: by path */
+	char cwd[4096];
+};
+
+static void ignore_signals(void)
+{
+	static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
+
+	/* Ignoring also discards what arrived while we were still in the front's process group. */
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+}
+
+/* Leaves 0 to 2 and our own, moved to the front of the table; everything else is closed. */
+static int tidy_descriptors(struct supervisor *s, int control, int slave)
+{
+	int high_control = fcntl(control, F_DUPFD_CLOEXEC, 10);
+	int high_slave = slave < 0 ? -1 : fcntl(slave, F_DUPFD_CLOEXEC, 10);
+	int high_out = s->o->diff == DIFF_NONE ? -1 : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+	int next = 3;
+
+	if (high_control < 0 || (slave >= 0 && high_slave < 0) || (s->o->diff != DIFF_NONE && high_out < 0))
+		return -errno;
+	s->control = dup3(high_control, next++, O_CLOEXEC);
+	s->slave = high_slave < 0 ? -1 : dup3(high_slave, next++, O_CLOEXEC);
+	s->out = high_out < 0 ? -1 : dup3(high_out, next++, O_CLOEXEC);
+	if (syscall(SYS_close_range, next, ~0U, 0) < 0)
+		return -errno;
+	if (s->slave >= 0) {
+		/* The terminal the guest is on is the one whose node modules shall show. */
+		dup2(s->slave, STDIN_FILENO);
+		dup2(s->slave, STDOUT_FILENO);
+	}
+	return 0;
+}
+
+static void release_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	close(null);
+}
+
+/* Reduces our capabilities; there is nothing to do for an ordinary user. */
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct cap[2];
+
+	if (syscall(SYS_capget, &head, cap) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		cap[i].permitted &= (uint32_t)(OWN_CAPS >> (32 * i));
+		cap[i].effective &= cap[i].permitted;
+		cap[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &head, cap) < 0 ? -errno : 0;
+}
+
+static const struct bv_vfs *vfs_of(struct sandbox *box)
+{
+	const struct bv_head *head = loader_service(box, BV_VFS_SERVICE);
+	const struct bv_vfs *vfs = (const struct bv_vfs *)head;
+
+	return head && BV_HAS(struct bv_vfs, vfs, open_read) ? vfs : NULL;
+}
+
+/* Where the guest starts: in its own view of the directory, which need not be the host's. */
+static int choose_cwd(struct supervisor *s, const struct bv_vfs *vfs, struct bv_error *err)
+{
+	const char *want = s->o->cwd;
+	char here[4096];
+
+	if ((!want || want[0] != '/') && !getcwd(here, sizeof(here))) {
+		if (want)
+			return error_set(err, errno, "the current directory: %s", strerror(errno));
+		snprintf(here, sizeof(here), "(deleted)"); /* no absolute path, so it is not found below */
+	}
+	if (!want)
+		snprintf(s->cwd, sizeof(s->cwd), "%s", here);
+	else if ((size_t)snprintf(s->cwd, sizeof(s->cwd), "%s%s%s", want[0] == '/' ? "" : here,
+	                          want[0] == '/' ? "" : "/", want) >= sizeof(s->cwd))
+		return error_set(err, ENAMETOOLONG, "-C: %s", strerror(ENAMETOOLONG));
+	if (!vfs)
+		return 0;
+	int fd = s->cwd[0] == '/' ? vfs->open_read(vfs, s->cwd) : -ENOENT;
+	if (fd < 0 && want)
+		return error_set(err, -fd, "-C: '%s': %s", want, strerror(-fd));
+	if (fd < 0) {
+		log_line(BV_LOG_WARN, NULL, "the current directory %s does not exist inside; starting in /", s->cwd);
+		strcpy(s->cwd, "/");
+		fd = vfs->open_read(vfs, s->cwd);
+	}
+	s->cwd_fd = fd;
+	/* chdir(2) follows this link to the directory itself, wherever the store keeps it. */
+	if (fd >= 0)
+		snprintf(s->cwd, sizeof(s->cwd), "/proc/self/fd/%d", fd);
+	return 0;
+}
+
+/* A TMPDIR that does not exist inside would break every program that makes temporary files. */
+static int check_tmpdir(struct supervisor *s, const struct bv_vfs *vfs)
+{
+	const char *tmp = env_get(&s->o->env, "TMPDIR");
+
+	if (!vfs || !tmp || tmp[0] != '/')
+		return 0;
+	bv_autofd int fd = vfs->open_read(vfs, tmp);
+	return fd >= 0 ? 0 : env_set(&s->o->env, "TMPDIR", "/tmp");
+}
+
+static int prepare(struct supervisor *s, struct bv_error *err)
+{
+	struct config *config;
+	int r = settings_load(&s->o->settings, &config, err);
+
+	if (r == 0)
+		r = sandbox_new(&s->box, config, err);
+	if (r < 0)
+		return r;
+	const struct bv_vfs *vfs = vfs_of(s->box);
+	r = choose_cwd(s, vfs, err);
+	if (r == 0 && check_tmpdir(s, vfs) < 0)
+		r = error_set(err, ENOMEM, "out of memory");
+	return r;
+}
+
+static int start(struct supervisor *s, int *listener, struct bv_error *err)
+{
+	struct launch l = {
+		.argv = s->o->argv,
+		.envp = s->o->env.var,
+		.cwd = s->cwd,
+		.stdio = {s->slave, s->slave, s->slave},
+		.tty = s->slave,
+		.pgid = getpgid(getppid()),
+		.caps_keep = GUEST_CAPS,
+		.ignore = s->o->ignored,
+	};
+	int pid = launch_spawn(s->box, &l, listener, err);
+
+	if (pid < 0)
+		return pid;
+	control_send(s->control, CONTROL_STARTED, pid);
+	release_stdio();
+	if (s->slave >= 0)
+		close(s->slave);
+	if (s->cwd_fd >= 0)
+		close(s->cwd_fd);
+	s->slave = s->cwd_fd = -1;
+	int r = drop_capabilities();
+	if (r < 0)
+		log_line(BV_LOG_WARN, "core", "cannot drop capabilities: %s", strerror(-r));
+	return pid;
+}
+
+static int exit_code(const struct supervisor *s, const struct run_result *res)
+{
+	if (res->exec_errno) {
+		cli_fail(s->o->cmd, "'%s': %s", s->o->argv[0], strerror(res->exec_errno));
+		return res->exec_errno == ENOENT || res->exec_errno == ENOTDIR ? EXIT_NOTFOUND : EXIT_EXEC;
+	}
+	if (WIFSIGNALED(res->status))
+		return EXIT_SIGNAL + WTERMSIG(res->status);
+	return WEXITSTATUS(res->status);
+}
+
+/* Asks the front to put the terminal in order first; false when it is gone. */
+static bool wait_for_go(const struct supervisor *s)
+{
+	unsigned char byte;
+	ssize_t n;
+
+	control_send(s->control, CONTROL_ENDED, 0);
+	do /* signals that come too late */
+		n = recv(s->control, &byte, 1, 0);
+	while ((n < 0 && errno == EINTR) || (n == 1 && byte != CONTROL_GO));
+	return n == 1;
+}
+
+static int print_changes(struct supervisor *s)
+{
+	FILE *to;
+	int r;
+
+	if (s->out < 0)
+		return 0;
+	to = fdopen(s->out, "w");
+	if (!to)
+		return -errno;
+	r = review_print(s->box, s->o->diff, to);
+	if (fclose(to) != 0 && r == 0)
+		r = -errno;
+	s->out = -1;
+	return r == -EPIPE ? 0 : r;
+}
+
+static int serve(struct supervisor *s, struct bv_error *err)
+{
+	struct run_result res = {0};
+	int listener, r, pid = start(s, &listener, err);
+
+	if (pid < 0)
+		return cli_fail(s->o->cmd, "%s", err->text);
+	r = loop_run(s->box, pid, listener, s->control, s->o->wait_all, &res);
+	if (r < 0)
+		return cli_fail(s->o->cmd, "%s", strerror(-r));
+	/* Nothing of ours may mix with what is still to come from the guest's terminal. */
+	if ((s->o->tty || s->o->diff != DIFF_NONE) && !wait_for_go(s))
+		return EXIT_BVISOR;
+	int code = exit_code(s, &res);
+	r = print_changes(s);
+	if (r < 0)
+		return cli_fail(s->o->cmd, "cannot list the changes: %s", strerror(-r));
+	return code;
+}
+
+int supervisor_main(struct run_options *o, int control, int slave)
+{
+	struct supervisor s = {.o = o, .control = control, .slave = slave, .out = -1, .cwd_fd = -1};
+	struct bv_error err = {""};
+	int code, r;
+
+	prctl(PR_SET_NAME, "bvisor-sup");
+	setpgid(0, 0);
+	ignore_signals();
+	r = tidy_descriptors(&s, control, slave);
+	if (r < 0)
+		code = cli_fail(o->cmd, "descriptors: %s", strerror(-r));
+	else if (prepare(&s, &err) < 0)
+		code = cli_fail(o->cmd, "%s", err.text);
+	else
+		code = serve(&s, &err);
+	sandbox_free(s.box);
+	control_send(s.control, CONTROL_EXIT, code);
+	settings_fini(&o->settings);
+	env_fini(&o->env);
+	return code;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of subcommands, their help, and how misuse is reported. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static int help_command(int argc, char **argv);
+static int version_command(int argc, char **argv);
+
+#define CONFIG_HELP                                                                              \
+	"  -c, --config FILE        read FILE instead of the usual configuration\n"              \
+	"  -o, --option S.KEY=VALUE set KEY of section S, as a line of bvisor.ini would\n"
+
+#define RUN_HELP                                                                                 \
+	CONFIG_HELP                                                                              \
+	"  -e, --env K=V            set a variable of the guest; -e K passes the host's\n"       \
+	"      --env-all            pass the host's whole environment\n"                         \
+	"                           (default: PATH HOME USER LANG TERM TMPDIR only)\n"           \
+	"      --rw DIR             let writes below DIR reach the host\n"                       \
+	"      --ro DIR             show DIR, refuse every write below it\n"                     \
+	"      --hide PATH          do not show PATH\n"                                          \
+	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                            \
+	"      --net none|host      network of the guest (default: none)\n"                      \
+	"  -t, --tty                give the guest a terminal of its own\n"                      \
+	"      --wait-all           end with the last guest process, not with the first\n"       \
+	"      --diff[=text|json]   print what changed on stdout at the end\n"                   \
+	"  -C, --chdir DIR          start in DIR of the sandbox\n"                               \
+	"  -v, --verbose            say more; twice: everything\n"                               \
+	"  -q, --quiet              errors only\n"                                               \
+	"  -h, --help               show this\n"
+
+static const struct command commands[] = {
+	{"run", "[OPTION...] [--] COMMAND [ARG...]", "run a command in a sandbox",
+	 RUN_HELP "\nThe exit code is the command's, 128+N if signal N killed it, 125 if bvisor failed,\n"
+	          "126 if the command could not be executed, 127 if there is none, 2 on misuse.\n",
+	 run_command},
+	{"shell", "[OPTION...] [-- ARG...]", "an interactive shell in a sandbox",
+	 RUN_HELP "\nRuns $SHELL, or bash, with -i and a terminal when stdin is one.\n", shell_command},
+	{"diff", "[OPTION...] [--] COMMAND [ARG...]", "run a command, then print what it changed",
+	 "      --json               print the changes as JSON\n" RUN_HELP
+	 "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n",
+	 diff_command},
+	{"check", "[OPTION...]", "what this kernel offers, and what is missing",
+	 "      --json               print JSON\n  -h, --help               show this\n\n"
+	 "Exits with 1 when no sandbox can work here.\n",
+	 check_command},
+	{"modules", "[OPTION...] [NAME]", "loaded modules, their options and where they are set",
+	 "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n", modules_command},
+	{"routes", "[OPTION...] [SYSCALL]", "who answers each system call",
+	 "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n\n"
+	 "virtual: handled by modules; pass: runs natively; blocked: refused in the kernel;\n"
+	 "unrouted: nobody's, so refused.\n",
+	 routes_command},
+	{"help", "[COMMAND]", "help on a command", "", help_command},
+	{"version", "", "bvisor's version and that of the module border", "", version_command},
+};
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+int cli_misuse(const char *cmd, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (cmd)
+		fprintf(stderr, "bvisor %s: %s (see bvisor %s --help)\n", cmd, text, cmd);
+	else
+		fprintf(stderr, "bvisor: %s (see bvisor --help)\n", text);
+	return EXIT_MISUSE;
+}
+
+int cli_fail(const char *cmd, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "bvisor %s: %s\n", cmd, text);
+	return EXIT_BVISOR;
+}
+
+int cli_bad_option(const char *cmd, char **argv, int answer)
+{
+	const char *word = argv[optind - 1];
+	bool is_long = strncmp(word, "--", 2) == 0;
+
+	if (answer == ':' && is_long)
+		return cli_misuse(cmd, "option '%s' needs an argument", word);
+	if (answer == ':')
+		return cli_misuse(cmd, "option '-%c' needs an argument", optopt);
+	if (is_long && optopt)
+		return cli_misuse(cmd, "option '%.*s' takes no argument", (int)strcspn(word, "="), word);
+	if (is_long)
+		return cli_misuse(cmd, "unknown option '%s'", word);
+	return cli_misuse(cmd, "unknown option '-%c'", optopt);
+}
+
+int cli_flush(const char *cmd, int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	if (errno == EPIPE) /* the reader has seen enough */
+		return code;
+	return cli_fail(cmd, "cannot write: %s", strerror(errno));
+}
+
+int cli_help(const char *name)
+{
+	const struct command *c = find(name);
+
+	printf("Usage: bvisor %s%s%s\n%c%s.\n", c->name, c->args[0] ? " " : "", c->args,
+	       c->summary[0] - 'a' + 'A', c->summary + 1);
+	if (c->help[0])
+		printf("\n%s", c->help);
+	return cli_flush(name, 0);
+}
+
+static int overview(void)
+{
+	printf("Usage: bvisor COMMAND [OPTION...]\n"
+	       "Runs programs on a copy-on-write view of this machine: they see your files, their\n"
+	       "writes stay inside.\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+	printf("\n'bvisor COMMAND --help' tells more; bvisor(1) and bvisor.ini(5) tell all.\n");
+	return cli_flush("help", 0);
+}
+
+static int help_command(int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return overview();
+	if (argc > 2)
+		return cli_misuse("help", "too many arguments");
+	if (!find(argv[1]))
+		return cli_misuse("help", "there is no command '%s'", argv[1]);
+	return cli_help(argv[1]);
+}
+
+static int version_command(int argc, char **argv)
+{
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return cli_help("version");
+	if (argc > 1)
+		return cli_misuse("version", "takes no arguments");
+	printf("bvisor %s, module border %d.%d\n", BVISOR_VERSION, BV_ABI_MAJOR, BV_ABI_MINOR);
+	return cli_flush("version", 0);
+}
+
+int cli_main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+	const struct command *c;
+
+	if (!name)
+		return cli_misuse(NULL, "no command given");
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		return overview();
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+		name = "version";
+	if (name[0] == '-')
+		return cli_misuse(NULL, "unknown option '%s'; options follow the command", name);
+	c = find(name);
+	if (!c)
+		return cli_misuse(NULL, "there is no command '%s'; to run a program: bvisor run -- %s", name, name);
+	opterr = 0;
+	return c->run(argc - 1, argv + 1);
+}

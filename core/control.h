@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_CONTROL_H
+#define CORE_CONTROL_H
+/*
+ * What the front process and the supervisor tell each other, over a SOCK_SEQPACKET pair whose end
+ * also means "the other one is gone".  Downwards go single bytes: the number of a signal for the
+ * guest's first process, or CONTROL_GO.  Upwards go records.
+ */
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum control_kind {
+	CONTROL_STARTED = 1, /* value: pid of the first process */
+	CONTROL_STOPPED,     /* the first process was stopped by signal `value` */
+	CONTROL_ENDED,       /* every guest is dead; the supervisor waits for CONTROL_GO */
+	CONTROL_EXIT,        /* all is cleaned up; value: the exit code of bvisor */
+};
+#define CONTROL_GO 0u
+
+struct control_msg {
+	uint32_t kind;
+	int32_t value;
+};
+
+/* Never blocks: a reader that is not there, or stopped with a full queue, is no reason to wait. */
+static inline void control_send(int fd, enum control_kind kind, int value)
+{
+	const struct control_msg m = {(uint32_t)kind, value};
+
+	if (fd >= 0)
+		(void)!send(fd, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+#endif
