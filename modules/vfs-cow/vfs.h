@@ -124,6 +124,8 @@ struct vfs {
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
 	struct listing *listings;   /* getdents cache */
+	uint64_t list_key[2];       /* of the hash that orders listings; zero until first needed */
+	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
 	struct bv_store svc_store;

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The register of copy-on-write stores: `upper = SCHEME:REST` is opened by the store of that
+ * scheme, the built-in `tmp` or one that a module adds.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store.h"
+#include "vfs.h"
+
+int store_tmp_fail(struct store_tmp *t, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(t->why, sizeof(t->why), fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < sizeof(t->why))
+		snprintf(t->why + n, sizeof(t->why) - (size_t)n, ": %s", strerror(err));
+	return -err;
+}
+
+static struct vfs *vfs_of(const struct bv_store *store)
+{
+	return (struct vfs *)(uintptr_t)((const char *)store - offsetof(struct vfs, svc_store));
+}
+
+static struct store_reg *find(const struct vfs *v, const char *scheme, size_t len)
+{
+	for (struct store_reg *r = v->stores; r; r = r->next)
+		if (strncmp(r->ops->scheme, scheme, len) == 0 && !r->ops->scheme[len])
+			return r;
+	return NULL;
+}
+
+static int reg_add(struct vfs *v, const struct bv_store_ops *ops, void *ctx)
+{
+	struct store_reg *r;
+
+	if (find(v, ops->scheme, strlen(ops->scheme)))
+		return -EEXIST;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->ops = ops;
+	r->ctx = ctx;
+	r->next = v->stores;
+	v->stores = r;
+	return 0;
+}
+
+static int svc_add(const struct bv_store *store, struct bv_self *self, const struct bv_store_ops *ops, void *ctx)
+{
+	if (ops->head.magic != BV_MAGIC_SERVICE || ops->head.major != BV_ABI_MAJOR || !ops->scheme || !*ops->scheme ||
+	    strchr(ops->scheme, ':') || !BV_HAS(struct bv_store_ops, ops, open) ||
+	    !BV_HAS(struct bv_store_ops, ops, close))
+		return -EINVAL;
+	return reg_add(vfs_of(store), ops, ctx);
+}
+
+const struct bv_store store_service = {
+	.head = BV_HEAD(SERVICE, struct bv_store),
+	.add = svc_add,
+};
+
+static int fail(struct vfs *v, int err, const char *why)
+{
+	char text[1000];
+
+	snprintf(text, sizeof(text), "%s: upper = %.200s: %s", v->host->option_where(v->self, "upper"), v->conf->upper,
+	         why);
+	v->host->fail(v->self, text);
+	return err;
+}
+
+static int fail_scheme(struct vfs *v)
+{
+	bv_autostrbuf struct strbuf b = {0};
+
+	strbuf_puts(&b, "no such store; known:");
+	for (const struct store_reg *r = v->stores; r; r = r->next)
+		strbuf_printf(&b, " %s:", r->ops->scheme);
+	return b.failed ? -ENOMEM : fail(v, -EINVAL, b.data);
+}
+
+int store_open(struct vfs *v)
+{
+	struct store_tmp *t = calloc(1, sizeof(*t));
+	int r = t ? reg_add(v, &store_tmp_ops, t) : -ENOMEM;
+	const char *why = NULL, *colon = strchr(v->conf->upper, ':');
+
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	if (!colon)
+		return fail(v, -EINVAL, "is not SCHEME:REST");
+	struct store_reg *reg = find(v, v->conf->upper, (size_t)(colon - v->conf->upper));
+	if (!reg)
+		return fail_scheme(v);
+	struct bv_layer layer = {.head = BV_HEAD(SERVICE, struct bv_layer), .root_fd = -1};
+	r = reg->ops->open(reg->ctx, colon + 1, &layer, &why);
+	if (r < 0)
+		return fail(v, r, why ? why : strerror(-r));
+	v->store = reg->ops;
+	v->store_ctx = reg->ctx;
+	v->upper = layer;
+	return 0;
+}
+
+void store_close(struct vfs *v)
+{
+	if (v->store)
+		v->store->close(v->store_ctx, &v->upper);
+	v->store = NULL;
+	while (v->stores) {
+		struct store_reg *r = v->stores;
+
+		v->stores = r->next;
+		if (r->ops == &store_tmp_ops)
+			free(r->ctx);
+		free(r);
+	}
+}

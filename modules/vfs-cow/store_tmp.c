@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `tmp:` store: an upper layer that ends with its sandbox.  `tmp:` lives in $TMPDIR or /tmp,
+ * `tmp:/DIR` in DIR: DIR/.bvisor-UID/RANDOM/{lock,u,x,synth}.  `lock` is held with flock(2) while
+ * the sandbox lives; a directory whose lock is free was left by a crash and is removed by whoever
+ * starts next.  Names are short, since a socket's path may have only 107 bytes (unix(7)).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+
+#include "scrub.h"
+#include "store.h"
+#include "vfs.h"
+
+#define NAME_LEN 12
+
+struct run {
+	int base, dir, lock;
+	char name[NAME_LEN + 1];
+};
+
+static void run_free(struct run *r)
+{
+	if (!r)
+		return;
+	if (r->dir >= 0)
+		close(r->dir);
+	if (r->base >= 0)
+		close(r->base);
+	if (r->lock >= 0)
+		close(r->lock);
+	free(r);
+}
+
+/*
+ * Root's guests may change their user, and the kernel walks down here when they execute what is
+ * in the upper: they may pass, not look.  Everybody else's directories are their own.
+ */
+static mode_t dir_mode(void)
+{
+	return geteuid() == 0 ? 0711 : 0700;
+}
+
+/* The per-user base: a directory, no symlink, ours, writable by nobody else. */
+static int base_open(struct store_tmp *t, const char *where, char *path, size_t size)
+{
+	bv_autofree char *real = realpath(where, NULL);
+	struct stat st;
+
+	if (!real)
+		return store_tmp_fail(t, errno, "%s", where);
+	if ((size_t)snprintf(path, size, "%s/.bvisor-%u", real[1] ? real : "", geteuid()) >= size)
+		return store_tmp_fail(t, ENAMETOOLONG, "%s", where);
+	if (mkdir(path, dir_mode()) < 0 && errno != EEXIST)
+		return store_tmp_fail(t, errno, "%s", path);
+	bv_autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return store_tmp_fail(t, errno, "%s is not a directory of ours", path);
+	if (fstat(fd, &st) < 0)
+		return store_tmp_fail(t, errno, "%s", path);
+	if (st.st_uid != geteuid() || (st.st_mode & 022))
+		return store_tmp_fail(t, EPERM, "%s belongs to somebody else or can be written by others", path);
+	if ((st.st_mode & 0777) != dir_mode() && fchmod(fd, dir_mode()) < 0)
+		return store_tmp_fail(t, errno, "%s", path);
+	return bv_take_fd(&fd);
+}
+
+/* Removes the run directory `name` below base; its lock goes last, so that a crash in here leaves
+ * something that is found again. */
+static void remove_run(int base, const char *name, int dir)
+{
+	if (scrub(dir, "lock") == 0 && unlinkat(dir, "lock", 0) < 0 && errno != ENOENT)
+		return;
+	(void)unlinkat(base, name, AT_REMOVEDIR);
+}
+
+/* Run directories of sandboxes that are no more.  The caller holds the base's lock, so none is
+ * just being made. */
+static void collect(int base)
+{
+	int fd = openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		bv_autofd int dir = openat(base, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (dir < 0)
+			continue;
+		bv_autofd int lock = openat(dir, "lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (lock < 0 ? errno == ENOENT : flock(lock, LOCK_EX | LOCK_NB) == 0)
+			remove_run(base, e->d_name, dir);
+	}
+	closedir(d);
+}
+
+/* Unguessable, since others may pass through root's: 12 of 32 signs are 60 bits. */
+static int random_name(char out[NAME_LEN + 1])
+{
+	static const char sign[] = "abcdefghijkmnpqrstuvwxyz23456789";
+	unsigned char bytes[NAME_LEN];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return -EIO;
+	for (size_t i = 0; i < NAME_LEN; i++)
+		out[i] = sign[bytes[i] % (sizeof(sign) - 1)];
+	out[NAME_LEN] = '\0';
+	return 0;
+}
+
+static int run_make(struct run *r)
+{
+	do {
+		int err = random_name(r->name);
+		if (err < 0)
+			return err;
+	} while (mkdirat(r->base, r->name, 0700) < 0 && errno == EEXIST);
+	r->dir = openat(r->base, r->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (r->dir < 0)
+		return -errno;
+	r->lock = openat(r->dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	/* The upper's own directory is the guest's "/" where that was changed: as open as a root is. */
+	if (mkdirat(r->dir, "u", 0755) < 0 || fchmodat(r->dir, "u", 0755, 0) < 0)
+		return -errno;
+	return fchmod(r->dir, dir_mode()) < 0 ? -errno : 0;
+}
+
+static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const char **why)
+{
+	struct store_tmp *t = ctx;
+	const char *where = rest;
+	char base[sizeof(out->root)];
+	struct run *r = calloc(1, sizeof(*r));
+
+	*why = t->why;
+	if (!r)
+		return -ENOMEM;
+	r->base = r->dir = r->lock = -1;
+	if (!*where)
+		where = getenv("TMPDIR");
+	if (!where || !*where)
+		where = "/tmp";
+	if (where[0] != '/') {
+		run_free(r);
+		return store_tmp_fail(t, EINVAL, "%s is no absolute path", where);
+	}
+	int err = base_open(t, where, base, sizeof(base) - NAME_LEN - sizeof("//u"));
+	if (err < 0) {
+		run_free(r);
+		return err;
+	}
+	r->base = err;
+	if (flock(r->base, LOCK_EX) < 0)
+		err = -errno;
+	else
+		collect(r->base);
+	err = run_make(r);
+	(void)flock(r->base, LOCK_UN);
+	if (err == 0) {
+		out->root_fd = openat(r->dir, "u", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		err = out->root_fd < 0 ? -errno : 0;
+	}
+	if (err < 0) {
+		if (r->dir >= 0)
+			remove_run(r->base, r->name, r->dir);
+		run_free(r);
+		return store_tmp_fail(t, -err, "%s", base);
+	}
+	snprintf(out->root, sizeof(out->root), "%s/%s/u", base, r->name);
+	out->state = r;
+	return 0;
+}
+
+static void tmp_close(void *ctx, struct bv_layer *layer)
+{
+	struct run *r = layer->state;
+
+	if (!r)
+		return;
+	if (layer->root_fd >= 0)
+		close(layer->root_fd);
+	layer->root_fd = -1;
+	remove_run(r->base, r->name, r->dir);
+	run_free(r);
+	layer->state = NULL;
+}
+
+const struct bv_store_ops store_tmp_ops = {
+	.head = BV_HEAD(SERVICE, struct bv_store_ops),
+	.scheme = "tmp",
+	.open = tmp_open,
+	.close = tmp_close,
+};
