@@ -28,7 +28,7 @@ void control_fini(struct control *c)
 		close(c->fd[i]);
 	free(c->fd);
 	free(c->data);
-	*c = (struct control){.creds_at = SIZE_MAX};
+	*c = (struct control){0};
 }
 
 /* Appends one message.  The buffer has room: it is sized for all of them (control_read). */
@@ -87,9 +87,9 @@ static int add_creds(struct net *m, struct bv_call *call, struct control *c, con
 	    (u.uid != own.uid && u.uid != own.euid && !(own.cap_effective & (1ull << CAP_SETUID))) ||
 	    (u.gid != own.gid && u.gid != own.egid && !(own.cap_effective & (1ull << CAP_SETGID))))
 		return -EPERM;
-	/* Without privilege the kernel lets the supervisor name only itself: better no name than that. */
-	if (m->may_name_sender)
-		append(c, SOL_SOCKET, SCM_CREDENTIALS, &u, sizeof(u));
+	/* To name another process than itself the supervisor would need CAP_SYS_ADMIN. */
+	u.pid = getpid();
+	append(c, SOL_SOCKET, SCM_CREDENTIALS, &u, sizeof(u));
 	return 0;
 }
 
@@ -173,7 +173,7 @@ static int one(struct net *m, struct bv_call *call, const struct sock *s, struct
 int control_read(struct net *m, struct bv_call *call, const struct sock *s, uint64_t at, uint64_t len,
                  struct control *out)
 {
-	struct control c = {.creds_at = SIZE_MAX};
+	struct control c = {0};
 	bv_autofree unsigned char *in = NULL;
 	size_t pos = 0;
 	int r;
@@ -206,14 +206,15 @@ int control_read(struct net *m, struct bv_call *call, const struct sock *s, uint
 }
 
 /*
- * A receiver with SO_PASSCRED would learn the supervisor's pid, since it is the one that sends.
+ * A receiver with SO_PASSCRED is told who sends, which is the supervisor.  Its pid cannot be helped
+ * (add_creds); the ids can, and they are what rights hang on.
  */
 void control_add_sender(struct net *m, struct bv_call *call, struct control *c)
 {
 	struct bv_creds own;
 	struct ucred u;
 
-	if (!m->may_name_sender || !c->data || m->host->creds(call, &own) < 0)
+	if (!c->data || m->host->creds(call, &own) < 0 || (own.uid == getuid() && own.gid == getgid()))
 		return;
 	for (size_t pos = 0; pos < c->len;) {
 		struct cmsghdr h;
@@ -223,15 +224,6 @@ void control_add_sender(struct net *m, struct bv_call *call, struct control *c)
 			return; /* the guest said it itself */
 		pos += CMSG_ALIGN(h.cmsg_len);
 	}
-	u = (struct ucred){.pid = m->host->task_pid(call->task), .uid = own.uid, .gid = own.gid};
-	c->creds_at = c->len;
+	u = (struct ucred){.pid = getpid(), .uid = own.uid, .gid = own.gid};
 	append(c, SOL_SOCKET, SCM_CREDENTIALS, &u, sizeof(u));
-}
-
-void control_drop_sender(struct control *c)
-{
-	if (c->creds_at == SIZE_MAX)
-		return;
-	c->len = c->creds_at; /* it was appended last */
-	c->creds_at = SIZE_MAX;
 }

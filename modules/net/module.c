@@ -11,11 +11,9 @@
  * the host are out of reach.
  */
 #include <errno.h>
-#include <linux/capability.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 
 #include "net.h"
 
@@ -48,14 +46,6 @@ static unsigned low_port(void)
 	return port;
 }
 
-static bool has_sys_admin(void)
-{
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {0};
-
-	return syscall(SYS_capget, &head, data) == 0 && data[0].effective & (1u << CAP_SYS_ADMIN);
-}
-
 static void fini(void *self)
 {
 	struct net *m = self;
@@ -78,7 +68,6 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 	m->vfs = (const struct bv_vfs *)host->service(host_self, BV_VFS_SERVICE);
 	m->low_port = low_port();
 	m->lo = if_nametoindex("lo");
-	m->may_name_sender = has_sys_admin();
 	m->diag = -1;
 	m->owned_limit = 1024;
 	r = !m->vfs ? -ENOENT : unix_init(m);

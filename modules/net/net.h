@@ -35,8 +35,6 @@ struct net {
 	int mode;
 	unsigned low_port; /* ip_unprivileged_port_start */
 	unsigned lo;       /* interface index of the loopback */
-	int32_t pid;       /* the supervisor's own */
-	bool may_name_sender; /* may put another process into SCM_CREDENTIALS */
 	int diag;          /* NETLINK_SOCK_DIAG socket, or -1 */
 	bool diag_warned;
 	char token[ABSTRACT_TOKEN];
@@ -112,16 +110,14 @@ void peer_remember(struct net *m, struct bv_call *call, uint32_t ino);
 struct control {
 	unsigned char *data;
 	size_t len;
-	size_t creds_at; /* offset of credentials that we added; they may be dropped; SIZE_MAX none */
 	int *fd;
 	size_t n_fds;
 };
 /* Copies, checks and translates what the guest passes along. */
 int control_read(struct net *m, struct bv_call *call, const struct sock *s, uint64_t at, uint64_t len,
                  struct control *out);
-/* Gives the message our own knowledge of its sender. */
+/* Tells the receiver whose ids the message comes with, where the kernel would take ours. */
 void control_add_sender(struct net *m, struct bv_call *call, struct control *c);
-void control_drop_sender(struct control *c);
 void control_fini(struct control *c);
 
 /* ---- send.c: one message on its way ---- */

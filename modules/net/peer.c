@@ -96,7 +96,7 @@ BV_SYSCALL(getsockopt)
 		r = -errno;
 	if (r < 0)
 		return m->host->reply(call, r);
-	if (cred.pid == m->pid)
+	if (cred.pid == getpid())
 		translate(m, s.ino, &cred);
 	if (room > (int32_t)sizeof(cred))
 		room = sizeof(cred);

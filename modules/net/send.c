@@ -32,7 +32,6 @@ struct message *message_new(struct net *m)
 		return NULL;
 	s->net = m;
 	s->sock.fd = s->target.hold = -1;
-	s->control.creds_at = SIZE_MAX;
 	s->deadline = -1;
 	return s;
 }
@@ -87,10 +86,6 @@ int message_try(struct message *s, struct bv_call *call)
 		return r;
 	do {
 		n = send_once(s);
-		if (n == -EPERM && s->control.creds_at != SIZE_MAX) {
-			control_drop_sender(&s->control);
-			n = send_once(s);
-		}
 		if (n > 0) {
 			s->sent += (size_t)n;
 			s->tries = 0;

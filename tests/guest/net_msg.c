@@ -115,8 +115,9 @@ static void receive(int fd)
 		} else if (c->cmsg_type == SCM_CREDENTIALS) {
 			struct ucred *cred = (struct ucred *)CMSG_DATA(c);
 
-			SAY("  from pid %s uid %s gid %s\n", cred->pid == getpid() ? "own" : "other",
-			    cred->uid == getuid() ? "own" : "other", cred->gid == getgid() ? "own" : "other");
+			/* Not the pid: docs/modules/net.md. */
+			SAY("  from uid %s gid %s\n", cred->uid == getuid() ? "own" : "other",
+			    cred->gid == getgid() ? "own" : "other");
 		}
 	}
 }
