@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The differential harness: runs each program of this directory natively and inside bvisor, at the
+same path, on the same tree, and compares what it prints, its exit status and the tree it leaves.
+The host's tree must come out of the sandboxed run unchanged.
+
+Modes, each a tree in another layer:
+  lower   the tree exists on the host
+  merged  the same, after one entry was added or removed in every directory
+  upper   the tree is made by the program's own sandbox
+  tmp     the same below /tmp
+
+A program's source may say in a comment `modes: lower` (fs_* have all four, others only lower),
+`bvisor-options: --net host` (arguments for bvisor run) and `timeout: 120` (seconds).
+"""
+import argparse
+import os
+import re
+import shutil
+import sys
+
+import harness
+
+STEP = """
+mode=$1 dir=$2 prog=$3 tool=$4
+case $mode in
+merged) "$tool" dirty "$dir" ;;
+upper|tmp) "$tool" make "$dir" ;;
+esac || exit 97
+cd "$dir" || exit 98
+"$prog"
+status=$?
+echo "== tree"
+"$tool" list .
+exit $status
+"""
+
+
+def directives(source, name):
+    found = {"modes": "lower merged upper tmp" if name.startswith("fs_") else "lower", "bvisor-options": "", "timeout": "60"}
+    try:
+        with open(os.path.join(source, name + ".c"), encoding="utf-8") as f:
+            for key, value in re.findall(r"^[ /*]*(modes|bvisor-options|timeout): *([^*\n]*)", f.read(4000), re.M):
+                found[key] = value
+    except OSError:
+        pass
+    return found["modes"].split(), found["bvisor-options"].split(), int(found["timeout"])
+
+
+def main():
+    ap = argparse.ArgumentParser(description="run guest programs natively and inside bvisor and compare")
+    ap.add_argument("--bvisor", help="the binary under test (default: $BVISOR)")
+    ap.add_argument("--bin", required=True, help="directory of the compiled programs")
+    ap.add_argument("--build", help="build directory, a place to work in when it is not below /tmp")
+    ap.add_argument("--modes", help="only these, comma separated")
+    ap.add_argument("--native-only", action="store_true", help="compare two native runs: is the program deterministic?")
+    ap.add_argument("names", nargs="+")
+    args = ap.parse_args()
+
+    box = None if args.native_only else harness.bvisor(args)
+    work = harness.workdir(args.build)
+    tap = harness.Tap()
+    tool = shutil.copy2(os.path.join(args.bin, "fixture"), os.path.join(work, "fixture"))
+
+    for name in args.names:
+        prog = shutil.copy2(os.path.join(args.bin, name), os.path.join(work, name))
+        modes, options, timeout = directives(os.path.dirname(os.path.abspath(__file__)), name)
+        for mode in modes:
+            if args.modes and mode not in args.modes.split(","):
+                continue
+            what = f"{name} ({mode})"
+            there = mode in ("lower", "merged")
+            path = os.path.join("/tmp" if mode == "tmp" else work, f"bvt{os.getpid()}")
+            tree = harness.Fixture(tool, path)
+            step = ["/bin/sh", "-c", STEP, "step", mode, path, prog, tool]
+
+            def attempt(prefix):
+                harness.remove(path)
+                before = tree.make() if there else b""
+                return harness.run(prefix + step, timeout, cwd=work), before
+
+            native, _ = attempt([])
+            if native.timed_out or native.status >= 90:
+                notes = [f"natively: status {native.status}, late {native.timed_out}"]
+                notes += [line for line in harness.text(native.out).splitlines() if "cannot set up" in line]
+                tap.ok(False, what, notes + harness.text(native.err).splitlines()[-5:])
+                harness.remove(path)
+                continue
+            inside, before = attempt([] if args.native_only else [box, "run"] + options + ["--"])
+            notes = []
+            if inside.timed_out:
+                notes.append(f"hangs: killed after {timeout} s; last lines:")
+                notes += harness.text(inside.out).splitlines()[-3:]
+            if inside.status != native.status:
+                notes.append(f"exit status {inside.status}, natively {native.status}")
+            if inside.out != native.out:
+                notes += harness.diff(native.out, inside.out, "native", "bvisor")
+            if not args.native_only:
+                after = tree.sum() if there else (b"" if not os.path.lexists(path) else b"made on the host\n")
+                if after != before:
+                    notes.append("THE HOST CHANGED:")
+                    notes += harness.diff(before, after, "before", "after")
+            if notes and inside.err:
+                notes += ["stderr: " + line for line in harness.text(inside.err).splitlines()[-10:]]
+            tap.ok(not notes, what, notes)
+            harness.remove(path)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
