@@ -19,7 +19,7 @@ void real_fd_path(char out[FD_PATH_MAX], int fd)
 
 int real_openat(int base, const char *rel, int flags, mode_t mode)
 {
-	if (base < 0)
+	if (base < 0 && base != AT_FDCWD)
 		return -ENOENT;
 	if (!*rel) {
 		char path[FD_PATH_MAX];

@@ -143,7 +143,7 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 {
 	struct store_tmp *t = ctx;
 	const char *where = rest;
-	char base[sizeof(out->root)];
+	char base[sizeof(out->root) - NAME_LEN - sizeof("//u")];
 	struct run *r = calloc(1, sizeof(*r));
 
 	*why = t->why;
@@ -158,7 +158,7 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 		run_free(r);
 		return store_tmp_fail(t, EINVAL, "%s is no absolute path", where);
 	}
-	int err = base_open(t, where, base, sizeof(base) - NAME_LEN - sizeof("//u"));
+	int err = base_open(t, where, base, sizeof(base));
 	if (err < 0) {
 		run_free(r);
 		return err;
