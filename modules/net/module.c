@@ -24,6 +24,11 @@ static const struct bv_option options[] = {
 	 .def = "none",
 	 .choices = "none|host",
 	 .help = "none: only the sandbox's own loopback; host: the host's network."},
+	{.key = "netlink",
+	 .type = BV_OPT_BOOL,
+	 .offset = offsetof(struct net_conf, netlink),
+	 .def = "no",
+	 .help = "In mode none: guests may ask the kernel for interfaces and routes, and see the host's."},
 };
 
 static const struct bv_need needs[] = {
@@ -57,6 +62,7 @@ static void fini(void *self)
 
 static int init(struct bv_self *host_self, const struct bv_host *host, const void *conf, void **self)
 {
+	const struct net_conf *c = conf;
 	struct net *m = calloc(1, sizeof(*m));
 	int r;
 
@@ -64,7 +70,8 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 		return -ENOMEM;
 	m->host = host;
 	m->self = host_self;
-	m->mode = ((const struct net_conf *)conf)->mode;
+	m->mode = c->mode;
+	m->netlink = c->netlink;
 	m->vfs = (const struct bv_vfs *)host->service(host_self, BV_VFS_SERVICE);
 	m->low_port = low_port();
 	m->lo = if_nametoindex("lo");

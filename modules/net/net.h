@@ -14,7 +14,7 @@
 enum net_mode { NET_NONE, NET_HOST };
 
 struct net_conf {
-	int mode;
+	int mode, netlink;
 };
 
 struct owned;
@@ -33,6 +33,7 @@ struct net {
 	struct bv_self *self;
 	const struct bv_vfs *vfs;
 	int mode;
+	bool netlink; /* routing sockets in mode none too */
 	unsigned low_port; /* ip_unprivileged_port_start */
 	unsigned lo;       /* interface index of the loopback */
 	int diag;          /* NETLINK_SOCK_DIAG socket, or -1 */

@@ -41,6 +41,9 @@
 static const struct bv_rule host_rules[] = {
 	HOST_FAMILY(AF_INET),
 	HOST_FAMILY(AF_INET6),
+};
+/* Reading only: a guest has no CAP_NET_ADMIN. */
+static const struct bv_rule netlink_rules[] = {
 	ALLOW("socket", 2, IS(0, AF_NETLINK), IS(2, NETLINK_ROUTE)),
 	REFUSE("socket", EPROTONOSUPPORT, 1, IS(0, AF_NETLINK)),
 };
@@ -109,6 +112,8 @@ int rules_register(struct net *m)
 	int r = m->mode == NET_HOST ? add(m, host_rules, BV_ROWS(host_rules)) :
 	                              add(m, none_rules, BV_ROWS(none_rules));
 
+	if (r >= 0 && (m->mode == NET_HOST || m->netlink))
+		r = add(m, netlink_rules, BV_ROWS(netlink_rules));
 	if (r >= 0)
 		r = add(m, common_rules, BV_ROWS(common_rules));
 	for (size_t i = 0; r >= 0 && i < BV_ROWS(all); i++)
