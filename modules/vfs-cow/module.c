@@ -79,6 +79,25 @@ static bool program(int dir, const struct dirent *e)
 	       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
 }
 
+/*
+ * Does anything at or below n have to be kept from the kernel?  A hidden file that no mode bit
+ * lets anybody execute cannot be had through execve, not even by root, so it needs no wall.
+ */
+static bool holds_secret(const struct node *n)
+{
+	struct stat st;
+
+	if (n->mount && n->mount->rule == R_HIDE)
+		return lstat(n->mount->source, &st) == 0 &&
+		       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
+	if (n->mount && n->mount->rule == R_TMP)
+		return true; /* the host's own is another directory */
+	for (const struct node *c = n->children; c; c = c->hh.next)
+		if (holds_secret(c))
+			return true;
+	return false;
+}
+
 static int allow_below(struct vfs *v, struct node *n, const char *path)
 {
 	DIR *d;
@@ -89,7 +108,10 @@ static int allow_below(struct vfs *v, struct node *n, const char *path)
 		return 0;
 	if (n->mount && (n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
 		return 0; /* no host object stands here; the upper is allowed as a whole */
-	if (!n->children)
+	/* Nothing in these is a program: they need not be walked. */
+	if (strcmp(path, "/dev") == 0 || strcmp(path, "/sys") == 0)
+		return 0;
+	if (!holds_secret(n))
 		return v->host->landlock_read(v->self, path);
 	d = opendir(path);
 	if (!d)
