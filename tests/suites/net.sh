@@ -194,7 +194,7 @@ bound"
 	wait $other
 fi
 
-same "http between two processes" 'python3 -m http.server 0 --bind 127.0.0.1 >log 2>&1 & pid=$!
+same "http between two processes" 'python3 -u -m http.server 0 --bind 127.0.0.1 >log 2>&1 & pid=$!
 	for i in $(seq 100); do port=$(grep -o "port [0-9]*" log 2>/dev/null | cut -d" " -f2); [ "$port" ] && break; sleep 0.05; done
 	echo hello >page; python3 -c "import urllib.request, sys; print(urllib.request.urlopen(\"http://localhost:%s/page\" % sys.argv[1]).read())" $port
 	kill $pid; rm -f log'
