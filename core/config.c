@@ -45,7 +45,7 @@ struct parse {
 };
 
 static int entry_add(struct config *c, const char *section, const char *key, const char *value, const char *where,
-                     bool append)
+		     bool append)
 {
 	if (c->n >= ENTRY_MAX)
 		return -E2BIG;
@@ -64,11 +64,11 @@ static int entry_add(struct config *c, const char *section, const char *key, con
 	struct entry *e = &c->entry[c->n++];
 	e->text = text;
 	e->e = (struct config_entry){
-	        .section = memcpy(text, section, ns),
-	        .key = memcpy(text + ns, key, nk),
-	        .value = memcpy(text + ns + nk, value, nv),
-	        .where = memcpy(text + ns + nk + nv, where, nw),
-	        .append = append,
+		.section = memcpy(text, section, ns),
+		.key = memcpy(text + ns, key, nk),
+		.value = memcpy(text + ns + nk, value, nv),
+		.where = memcpy(text + ns + nk + nv, where, nw),
+		.append = append,
 	};
 	return 0;
 }
@@ -89,11 +89,11 @@ static int section_add(struct parse *p, const char *name, size_t len)
 	return 0;
 }
 
-#define parse_fail(p, ecode, fmt, ...)                                                           \
-	do {                                                                                     \
-		if (!(p)->code)                                                                  \
-			(p)->code = error_set((p)->err, ecode, "%s:%u: " fmt, (p)->config->name, \
-			                      (p)->line, ##__VA_ARGS__);                         \
+#define parse_fail(p, ecode, fmt, ...)                                                                      \
+	do {                                                                                                \
+		if (!(p)->code)                                                                             \
+			(p)->code = error_set((p)->err, ecode, "%s:%u: " fmt, (p)->config->name, (p)->line, \
+					      ##__VA_ARGS__);                                               \
 	} while (0)
 
 /* Notes section headers, since inih reports a section only through its keys. */
@@ -137,7 +137,7 @@ static char *read_line(char *to, int size, void *stream)
 	size_t limit = (size_t)size - 2 < CONFIG_LINE_MAX ? (size_t)size - 2 : CONFIG_LINE_MAX;
 	if (len > limit) {
 		parse_fail(p, EINVAL, "line has %zu bytes, at most %zu are allowed; repeat the key to add items", len,
-		           limit);
+			   limit);
 		return NULL;
 	}
 	if (memchr(p->at, '\0', len)) {
@@ -298,11 +298,11 @@ int config_find(const char *explicit_path, char **path, struct bv_error *err)
 	if (there(&installed, path))
 		return 0;
 	return error_set(err, ENOENT, "no configuration found: neither -c, $BVISOR_CONFIG, %s nor %s",
-	                 xdg ? xdg : "~/.config/bvisor/bvisor.ini", SYSCONF_INI);
+			 xdg ? xdg : "~/.config/bvisor/bvisor.ini", SYSCONF_INI);
 }
 
 int config_set(struct config *c, const char *section, const char *key, const char *value, const char *where,
-               bool append, struct bv_error *err)
+	       bool append, struct bv_error *err)
 {
 	if (!append) {
 		size_t kept = 0;

@@ -21,8 +21,13 @@
 #define NATIVE_CLASS ELFCLASS32
 #endif
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define INIT_FUNCTIONS_MAX 16u /* sanitizers register each object by a constructor */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(SANITIZED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define INIT_FUNCTIONS_MAX 1024u /* a sanitizer registers each source file by a constructor */
 #else
 #define INIT_FUNCTIONS_MAX 1u
 #endif
@@ -33,10 +38,10 @@ static int check_dynamic(const ElfW(Dyn) * dyn, size_t n, const char *file, stru
 		size_t functions = dyn[i].d_un.d_val / sizeof(void *);
 		if (dyn[i].d_tag == DT_PREINIT_ARRAYSZ && functions)
 			return error_set(err, ENOEXEC, "%s: has ELF constructors (.preinit_array); use init instead",
-			                 file);
+					 file);
 		if (dyn[i].d_tag == DT_INIT_ARRAYSZ && functions > INIT_FUNCTIONS_MAX)
 			return error_set(err, ENOEXEC, "%s: has ELF constructors (.init_array); use init instead",
-			                 file);
+					 file);
 	}
 	return 0;
 }
@@ -58,7 +63,8 @@ static int check_image(const char *image, size_t size, const char *file, struct 
 		if (ph.p_type != PT_DYNAMIC)
 			continue;
 		if (ph.p_offset > size || size - ph.p_offset < ph.p_filesz)
-			return error_set(err, ENOEXEC, "%s: damaged: the dynamic section lies outside of the file", file);
+			return error_set(err, ENOEXEC, "%s: damaged: the dynamic section lies outside of the file",
+					 file);
 		size_t n = ph.p_filesz / sizeof(ElfW(Dyn));
 		ElfW(Dyn) *dyn = malloc(n * sizeof(*dyn) + 1);
 		if (!dyn)

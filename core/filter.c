@@ -152,7 +152,7 @@ static label leaf(struct code *c, const struct range *range)
 	for (size_t i = range->n_rules; i-- > 0;) {
 		const struct bv_rule *rule = range->rules[i];
 		static const enum verdict_kind kind[] = {
-		        [BV_ACT_ALLOW] = KIND_ALLOW, [BV_ACT_ERRNO] = KIND_ERRNO, [BV_ACT_TRAP] = KIND_TRAP};
+			[BV_ACT_ALLOW] = KIND_ALLOW, [BV_ACT_ERRNO] = KIND_ERRNO, [BV_ACT_TRAP] = KIND_TRAP};
 		label then = give(c, return_value((struct verdict){kind[rule->action], rule->err}));
 		for (size_t k = rule->n_cond; k-- > 0;)
 			then = condition(c, &rule->cond[k], then, next);

@@ -22,8 +22,7 @@ static bool table_plausible(const void *table, uint32_t n, uint32_t stride, size
 {
 	if (!n)
 		return true;
-	return table && n <= ROWS_LIMIT && stride >= at_least && stride <= STRIDE_LIMIT &&
-	       stride % sizeof(void *) == 0;
+	return table && n <= ROWS_LIMIT && stride >= at_least && stride <= STRIDE_LIMIT && stride % sizeof(void *) == 0;
 }
 
 int handshake_check(const void *desc, size_t readable, struct bv_module *out, const char *file, struct bv_error *err)
@@ -31,32 +30,33 @@ int handshake_check(const void *desc, size_t readable, struct bv_module *out, co
 	struct bv_head head;
 	if (readable < sizeof(head))
 		return error_set(err, ENOEXEC, "%s: bad size: bvisor_module has %zu bytes, less than its head", file,
-		                 readable);
+				 readable);
 	memcpy(&head, desc, sizeof(head));
 	if (head.magic != BV_MAGIC_MODULE)
 		return error_set(err, ENOEXEC, "%s: bvisor_module is no module descriptor (magic 0x%08x)", file,
-		                 head.magic);
+				 head.magic);
 	if (head.major != BV_ABI_MAJOR)
 		return error_set(err, ENOEXEC, "%s: made for module ABI %u.%u, this bvisor offers %u.%u: rebuild it",
-		                 file, head.major, head.minor, BV_ABI_MAJOR, BV_ABI_MINOR);
+				 file, head.major, head.minor, BV_ABI_MAJOR, BV_ABI_MINOR);
 	if (head.minor > BV_ABI_MINOR)
 		return error_set(err, ENOEXEC, "%s: too new: needs module ABI %u.%u, this bvisor offers %u.%u", file,
-		                 head.major, head.minor, BV_ABI_MAJOR, BV_ABI_MINOR);
+				 head.major, head.minor, BV_ABI_MAJOR, BV_ABI_MINOR);
 	if (head.size < SIZE_MIN || head.size > SIZE_LIMIT || head.size > readable)
 		return error_set(err, ENOEXEC,
-		                 "%s: bad size: the head says %u bytes, the symbol has %zu, at least %zu are needed",
-		                 file, head.size, readable, SIZE_MIN);
-	if (head.size > sizeof(*out) &&
-	    !bytes_are_zero((const char *)desc + sizeof(*out), head.size - sizeof(*out)))
+				 "%s: bad size: the head says %u bytes, the symbol has %zu, at least %zu are needed",
+				 file, head.size, readable, SIZE_MIN);
+	if (head.size > sizeof(*out) && !bytes_are_zero((const char *)desc + sizeof(*out), head.size - sizeof(*out)))
 		return error_set(err, ENOEXEC, "%s: uses fields this bvisor (module ABI %u.%u) does not know", file,
-		                 BV_ABI_MAJOR, BV_ABI_MINOR);
+				 BV_ABI_MAJOR, BV_ABI_MINOR);
 	struct bv_module m;
 	row_copy(&m, sizeof(m), desc, 0, head.size);
 	if (m.head.zero || m.zero)
 		return error_set(err, ENOEXEC, "%s: a reserved field is not zero", file);
 	if (!m.name || !m.version || !m.init)
 		return error_set(err, ENOEXEC, "%s: the descriptor lacks its %s", file,
-		                 !m.name ? "name" : !m.version ? "version" : "init function");
+				 !m.name      ? "name"
+				 : !m.version ? "version"
+					      : "init function");
 	static const char bad[] = "%s: bad size: the table of %s has %u rows of %u bytes";
 	if (!table_plausible(m.needs, m.n_needs, m.need_size, sizeof(struct bv_need)))
 		return error_set(err, ENOEXEC, bad, file, "needs", m.n_needs, m.need_size);
@@ -110,17 +110,18 @@ static int check_options(const struct bv_module *m, const char *file, struct bv_
 		const struct bv_option *row = &m->options[i];
 		if (!row->key || !word_valid(row->key))
 			return error_set(err, EINVAL, "%s: option row %zu: '%s' is no valid key", file, i,
-			                 row->key ? row->key : "");
+					 row->key ? row->key : "");
 		size_t align = 1, bytes = option_bytes(row->type, &align);
 		if (!bytes)
 			return error_set(err, EINVAL, "%s: option '%s': unknown option type %u", file, row->key,
-			                 row->type);
+					 row->type);
 		if (row->offset % align || row->offset > m->conf_size || m->conf_size - row->offset < bytes)
-			return error_set(err, EINVAL, "%s: option '%s': offset %u lies outside of the conf struct of %u",
-			                 file, row->key, row->offset, m->conf_size);
+			return error_set(err, EINVAL,
+					 "%s: option '%s': offset %u lies outside of the conf struct of %u", file,
+					 row->key, row->offset, m->conf_size);
 		if ((row->type == BV_OPT_ENUM) != (row->choices != NULL))
 			return error_set(err, EINVAL, "%s: option '%s': choices go with an enum, and only there", file,
-			                 row->key);
+					 row->key);
 		for (size_t k = 0; k < i; k++)
 			if (!strcmp(m->options[k].key, row->key))
 				return error_set(err, EINVAL, "%s: option '%s' has two rows", file, row->key);
@@ -130,7 +131,7 @@ static int check_options(const struct bv_module *m, const char *file, struct bv_
 
 /* A copy of one table, in our stride; NULL when it is empty. */
 static int table_copy(void **out, const void *from, uint32_t n, uint32_t stride, size_t size, const char *what,
-                      const char *file, struct bv_error *err)
+		      const char *file, struct bv_error *err)
 {
 	if (!n)
 		return 0;
@@ -141,7 +142,7 @@ static int table_copy(void **out, const void *from, uint32_t n, uint32_t stride,
 	for (size_t i = 0; i < n; i++) {
 		if (stride > size && !bytes_are_zero((const char *)from + i * stride + size, stride - size))
 			return error_set(err, ENOEXEC, "%s: %s row %zu uses fields this bvisor does not know", file,
-			                 what, i);
+					 what, i);
 		row_copy(copy + i * size, size, from, i, stride);
 	}
 	return 0;
@@ -153,10 +154,10 @@ int handshake_tables(struct bv_module *m, const char *file, struct bv_error *err
 	int r = table_copy(&needs, m->needs, m->n_needs, m->need_size, sizeof(*m->needs), "need", file, err);
 	if (!r)
 		r = table_copy(&options, m->options, m->n_options, m->option_size, sizeof(*m->options), "option", file,
-		               err);
+			       err);
 	if (!r)
 		r = table_copy(&handlers, m->handlers, m->n_handlers, m->handler_size, sizeof(*m->handlers), "handler",
-		               file, err);
+			       file, err);
 	if (!r)
 		r = table_copy(&rules, m->rules, m->n_rules, m->rule_size, sizeof(*m->rules), "rule", file, err);
 	m->needs = needs;

@@ -63,7 +63,7 @@ static int load_one(struct sandbox *box, const char *dir, const char *word, cons
 	}
 	box->module[box->n_modules++] = &m->self;
 	return option_apply(&m->self.options, box->config, m->desc.name, m->desc.options, m->desc.n_options,
-	                    m->desc.option_size, m->self.conf, err);
+			    m->desc.option_size, m->self.conf, err);
 }
 
 static bool section_known(const struct sandbox *box, const char *dir, const char *section)
@@ -99,7 +99,7 @@ static int refuse_unknown_sections(const struct sandbox *box, const char *dir, s
 	for (size_t i = 0; i < box->n_modules; i++)
 		strbuf_printf(&known, ", %s", name_of(box->module[i]));
 	return error_set(err, EINVAL, "%s: unknown section [%s]; allowed: core%s, or the name of a module in %s", where,
-	                 section, known.data ? known.data : "", dir);
+			 section, known.data ? known.data : "", dir);
 }
 
 int loader_load(struct sandbox *box, struct bv_error *err)
@@ -136,9 +136,10 @@ static int check_needs(const struct sandbox *box, struct bv_error *err)
 		for (size_t k = 0; k < self->desc->n_needs; k++) {
 			const struct bv_need *need = &self->desc->needs[k];
 			if (!need->optional && !provider_of(box, need->service))
-				return error_set(err, ENOENT,
-				                 "%s: module '%s' needs the service '%s' %u.%u, which no listed module provides",
-				                 self->where, name_of(self), need->service, need->major, need->minor);
+				return error_set(
+					err, ENOENT,
+					"%s: module '%s' needs the service '%s' %u.%u, which no listed module provides",
+					self->where, name_of(self), need->service, need->major, need->minor);
 		}
 	}
 	return 0;
@@ -176,7 +177,7 @@ static int order_by_needs(const struct sandbox *box, struct bv_self **order, str
 			}
 		if (!next)
 			return error_set(err, ELOOP, "%s: module '%s' and another need each other's services",
-			                 stuck->where, name_of(stuck));
+					 stuck->where, name_of(stuck));
 		started[next->index] = true;
 		order[n] = next;
 	}
@@ -192,15 +193,17 @@ static int check_versions(const struct sandbox *box, const struct bv_self *self,
 		if (!ops && need->optional)
 			continue;
 		if (!ops)
-			return error_set(err, ENOENT, "%s: module '%s' needs the service '%s' %u.%u, but module '%s' did not provide it",
-			                 self->where, name_of(self), need->service, need->major, need->minor,
-			                 name_of(provider_of(box, need->service)));
+			return error_set(
+				err, ENOENT,
+				"%s: module '%s' needs the service '%s' %u.%u, but module '%s' did not provide it",
+				self->where, name_of(self), need->service, need->major, need->minor,
+				name_of(provider_of(box, need->service)));
 		/* One that is there but does not fit is refused even if optional: never a silent half. */
 		if (ops->magic != BV_MAGIC_SERVICE || ops->zero || ops->size < sizeof(*ops) ||
 		    ops->major != need->major || ops->minor < need->minor)
 			return error_set(err, ENOEXEC, "%s: module '%s' needs the service '%s' %u.%u, loaded is %u.%u",
-			                 self->where, name_of(self), need->service, need->major, need->minor,
-			                 ops->major, ops->minor);
+					 self->where, name_of(self), need->service, need->major, need->minor,
+					 ops->major, ops->minor);
 	}
 	return 0;
 }
@@ -212,21 +215,21 @@ static int add_routes(struct sandbox *box, struct bv_self *self, struct bv_error
 		const struct bv_handler *row = &m->handlers[i];
 		int r = router_add(box->router, self, row);
 		if (r == -EINVAL && row->syscall && row->fn && row->phase <= BV_FALLBACK)
-			return error_set(err, EINVAL, "%s: module '%s': handler row %zu: unknown syscall '%s'", self->where,
-			                 m->name, i, row->syscall);
+			return error_set(err, EINVAL, "%s: module '%s': handler row %zu: unknown syscall '%s'",
+					 self->where, m->name, i, row->syscall);
 		if (r < 0)
 			return error_set(err, -r, "%s: module '%s': handler row %zu (%s) is malformed: %s", self->where,
-			                 m->name, i, row->syscall ? row->syscall : "no name", strerror(-r));
+					 m->name, i, row->syscall ? row->syscall : "no name", strerror(-r));
 	}
 	for (size_t i = 0; i < m->n_rules; i++) {
 		const struct bv_rule *row = &m->rules[i];
 		int r = router_rule(box->router, self, row);
 		if (r == -EINVAL && row->syscall && names_nr(row->syscall) == -EINVAL)
-			return error_set(err, EINVAL, "%s: module '%s': rule row %zu: unknown syscall '%s'", self->where,
-			                 m->name, i, row->syscall);
+			return error_set(err, EINVAL, "%s: module '%s': rule row %zu: unknown syscall '%s'",
+					 self->where, m->name, i, row->syscall);
 		if (r < 0)
 			return error_set(err, -r, "%s: module '%s': rule row %zu (%s) is malformed: %s", self->where,
-			                 m->name, i, row->syscall ? row->syscall : "no name", strerror(-r));
+					 m->name, i, row->syscall ? row->syscall : "no name", strerror(-r));
 	}
 	return 0;
 }
@@ -241,7 +244,7 @@ static int init_one(struct sandbox *box, struct bv_self *self, struct bv_error *
 	r = self->desc->init(self, &host_table, self->conf, &self->state);
 	if (r < 0)
 		return error_set(err, -r, "%s: module '%s' did not start: %s", self->where, self->desc->name,
-		                 self->fail[0] ? self->fail : strerror(-r));
+				 self->fail[0] ? self->fail : strerror(-r));
 	self->ready = true;
 	return 0;
 }

@@ -8,7 +8,7 @@
 struct module {
 	struct bv_self self;
 	struct bv_module desc; /* self.desc points here */
-	int fd;                /* kept open while loaded: its /proc path is the object's name */
+	int fd; /* kept open while loaded: its /proc path is the object's name */
 };
 
 /* Opens and maps the module file that `word` of [core] modules names, checks it, and fills

@@ -35,7 +35,7 @@ void log_line(int level, const char *topic, const char *fmt, ...)
 	char line[2048];
 	size_t cap = sizeof(line) - 1; /* room for the newline */
 	int n = snprintf(line, cap, "bvisor: %s%s%s", word[level > BV_LOG_DEBUG ? BV_LOG_DEBUG : level],
-	                 topic ? topic : "", topic ? ": " : "");
+			 topic ? topic : "", topic ? ": " : "");
 	size_t len = n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
 	va_list ap;
 	va_start(ap, fmt);

@@ -59,7 +59,7 @@ static int check_owner(int fd, const char *path, const char *what, struct bv_err
 		return error_set(err, EPERM, "%s: refused: %s is world-writable", path, what);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return error_set(err, EPERM, "%s: refused: %s belongs to user %u, neither root nor you", path, what,
-		                 (unsigned)st.st_uid);
+				 (unsigned)st.st_uid);
 	return 0;
 }
 
@@ -95,12 +95,12 @@ static int find(const char *module_dir, const char *word, const char *where, cha
 		n = asprintf(path, "%s", word);
 	else if (strchr(word, '/'))
 		return error_set(err, EINVAL, "%s: module path '%s' is relative; give a name or an absolute path",
-		                 where, word);
+				 where, word);
 	else if (!plain_name(word))
 		return error_set(err, EINVAL, "%s: '%s' is no module name (letters, digits, - and _)", where, word);
 	else if (module_dir[0] != '/')
 		return error_set(err, EINVAL, "%s: the module directory '%s' is not an absolute path", where,
-		                 module_dir);
+				 module_dir);
 	else
 		n = asprintf(path, "%s/%s.so", module_dir, word);
 	if (n < 0) {

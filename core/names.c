@@ -22,25 +22,25 @@ static const char *const by_number[] = {
 
 #define NEWER_FIRST 451
 static const char *const newer[] = {
-        "cachestat",         /* 6.5 */
-        "fchmodat2",         /* 6.6 */
-        "map_shadow_stack",  /* 6.6 */
-        "futex_wake",        /* 6.7 */
-        "futex_wait",        /* 6.7 */
-        "futex_requeue",     /* 6.7 */
-        "statmount",         /* 6.8 */
-        "listmount",         /* 6.8 */
-        "lsm_get_self_attr", /* 6.8 */
-        "lsm_set_self_attr", /* 6.8 */
-        "lsm_list_modules",  /* 6.8 */
-        "mseal",             /* 6.10 */
-        "setxattrat",        /* 6.13 */
-        "getxattrat",        /* 6.13 */
-        "listxattrat",       /* 6.13 */
-        "removexattrat",     /* 6.13 */
-        "open_tree_attr",    /* 6.15 */
-        "file_getattr",      /* 6.17 */
-        "file_setattr",      /* 6.17 */
+	"cachestat", /* 6.5 */
+	"fchmodat2", /* 6.6 */
+	"map_shadow_stack", /* 6.6 */
+	"futex_wake", /* 6.7 */
+	"futex_wait", /* 6.7 */
+	"futex_requeue", /* 6.7 */
+	"statmount", /* 6.8 */
+	"listmount", /* 6.8 */
+	"lsm_get_self_attr", /* 6.8 */
+	"lsm_set_self_attr", /* 6.8 */
+	"lsm_list_modules", /* 6.8 */
+	"mseal", /* 6.10 */
+	"setxattrat", /* 6.13 */
+	"getxattrat", /* 6.13 */
+	"listxattrat", /* 6.13 */
+	"removexattrat", /* 6.13 */
+	"open_tree_attr", /* 6.15 */
+	"file_getattr", /* 6.17 */
+	"file_setattr", /* 6.17 */
 };
 #define N_NEWER (sizeof(newer) / sizeof(newer[0]))
 
@@ -89,9 +89,9 @@ int names_errno_by(const char *name)
 		const char *name;
 		int err;
 	} alias[] = {
-	        {"EWOULDBLOCK", EWOULDBLOCK},
-	        {"ENOTSUP", ENOTSUP},
-	        {"EDEADLOCK", EDEADLOCK},
+		{"EWOULDBLOCK", EWOULDBLOCK},
+		{"ENOTSUP", ENOTSUP},
+		{"EDEADLOCK", EDEADLOCK},
 	};
 	for (size_t i = 0; i < sizeof(alias) / sizeof(alias[0]); i++)
 		if (!strcmp(alias[i].name, name))

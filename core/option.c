@@ -20,7 +20,7 @@ struct option_set {
 	size_t n_owned;
 	struct set_at {
 		char *key, *where;
-	} *at;
+	} * at;
 	size_t n_at;
 };
 
@@ -215,8 +215,8 @@ static int apply_row(struct option_set *s, const struct config *c, struct value 
 		if (!names_row(e, v->section, row))
 			continue;
 		if (!e->append && first && !list)
-			return error_set(v->err, EINVAL, "%s: [%s] %s is set twice, first at %s", e->where,
-			                 v->section, row->key, first->where);
+			return error_set(v->err, EINVAL, "%s: [%s] %s is set twice, first at %s", e->where, v->section,
+					 row->key, first->where);
 		if (!e->append && !first)
 			first = e;
 		last = e;
@@ -243,7 +243,7 @@ static int apply_row(struct option_set *s, const struct config *c, struct value 
 }
 
 static int refuse_unknown(const struct config *c, const char *section, const struct bv_option *rows, size_t n,
-                          size_t stride, struct bv_error *err)
+			  size_t stride, struct bv_error *err)
 {
 	for (size_t i = 0; i < config_count(c); i++) {
 		const struct config_entry *e = config_at(c, i);
@@ -260,13 +260,13 @@ static int refuse_unknown(const struct config *c, const char *section, const str
 		}
 		if (k == n)
 			return error_set(err, EINVAL, "%s: [%s] has no key '%s'; allowed: %s", e->where, section,
-			                 e->key, known.data ? known.data : "none");
+					 e->key, known.data ? known.data : "none");
 	}
 	return 0;
 }
 
 int option_apply(struct option_set **out, const struct config *c, const char *section, const struct bv_option *rows,
-                 size_t n, size_t stride, void *conf, struct bv_error *err)
+		 size_t n, size_t stride, void *conf, struct bv_error *err)
 {
 	int r = refuse_unknown(c, section, rows, n, stride, err);
 	if (r < 0)

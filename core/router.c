@@ -94,7 +94,7 @@ int router_add(struct router *r, struct bv_self *owner, const struct bv_handler 
 	struct route new = {.fn = row->fn, .owner = owner, .phase = row->phase, .order = (uint16_t)owner->index};
 	size_t at = c->n_routes;
 	while (at > 0 && (grown[at - 1].phase > new.phase ||
-	                  (grown[at - 1].phase == new.phase && grown[at - 1].order > new.order)))
+			  (grown[at - 1].phase == new.phase &&grown[at - 1].order > new.order)))
 		at--;
 	memmove(&grown[at + 1], &grown[at], (c->n_routes - at) * sizeof(*grown));
 	grown[at] = new;
@@ -166,11 +166,11 @@ static void warn_conflicts(const struct chain *c, int nr)
 	for (size_t i = 0; c->deny_err && i < c->n_routes; i++)
 		if (c->route[i].phase == BV_SERVE || c->route[i].phase == BV_FALLBACK)
 			log_line(BV_LOG_WARN, "router", "%s: denied by module %s; the handler of module %s is not used",
-			         name, name_of(c->denier), name_of(c->route[i].owner));
+				 name, name_of(c->denier), name_of(c->route[i].owner));
 	for (size_t i = 0; !c->n_routes && !c->deny_err && i < c->n_rules; i++)
 		if (c->rule[i].row.action == BV_ACT_TRAP)
 			log_line(BV_LOG_WARN, "router", "%s: a rule of module %s traps it, but no module handles it",
-			         name, name_of(c->rule[i].owner));
+				 name, name_of(c->rule[i].owner));
 }
 
 /* One line for the calls that pass only because nobody thought of them. */
@@ -218,24 +218,22 @@ static void complain(struct chain *c, uint8_t what, int nr, const struct route *
  * What a verdict means in a phase.  A module that breaks its phase's rule cannot be trusted with
  * this call, so the call is refused; a deferred one cannot be taken back, its answer stands.
  */
-static enum bv_verdict judge(struct router *r, struct chain *c, const struct route *route, int nr,
-                             struct bv_call *call, enum bv_verdict v,
-                             enum bv_verdict (*reply)(struct bv_call *, int64_t))
+static enum bv_verdict judge(struct router *r, struct chain *c, const struct route *route, int nr, struct bv_call *call,
+			     enum bv_verdict v, enum bv_verdict (*reply)(struct bv_call *, int64_t))
 {
 	uint8_t said = 0;
 	const char *text = NULL;
 	if ((unsigned)v > BV_DEFERRED) {
 		said = SAID_VERDICT;
 		text = "a handler returned an unknown verdict; refused with EPERM";
-	} else if (route->phase == BV_GUARD &&
-	           (v != BV_REPLIED || (r->answered_errno && !r->answered_errno(call)))) {
+	} else if (route->phase == BV_GUARD && (v != BV_REPLIED || (r->answered_errno && !r->answered_errno(call)))) {
 		said = SAID_GUARD;
 		text = v == BV_DEFERRED ? "a guard deferred the call, which is not its place"
-		                        : "a guard let the call succeed, which is not its place; refused with EPERM";
+					: "a guard let the call succeed, which is not its place; refused with EPERM";
 	} else if (route->phase == BV_OBSERVE) {
 		said = SAID_OBSERVER;
 		text = v == BV_DEFERRED ? "an observer deferred the call, which is not its place"
-		                        : "an observer answered the call, which is not its place; refused with EPERM";
+					: "an observer answered the call, which is not its place; refused with EPERM";
 	}
 	if (!text)
 		return v;
@@ -244,7 +242,7 @@ static enum bv_verdict judge(struct router *r, struct chain *c, const struct rou
 }
 
 enum bv_verdict router_dispatch(struct router *r, int nr, struct bv_call *call,
-                                enum bv_verdict (*reply)(struct bv_call *, int64_t))
+				enum bv_verdict (*reply)(struct bv_call *, int64_t))
 {
 	if (nr < 0 || nr > r->max)
 		return reply(call, -ENOSYS);

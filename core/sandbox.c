@@ -18,16 +18,15 @@ struct core_section {
 
 #define CORE(member) (uint32_t) offsetof(struct core_section, member)
 static const struct bv_option rows[] = {
-        {"modules", BV_OPT_WORDS, CORE(conf.modules), "blocklist vfs-cow procns net sysinfo", NULL,
-         "Modules to load: names looked up in module_dir, or absolute paths; the order breaks ties."},
-        {"module_dir", BV_OPT_STR, CORE(conf.module_dir), NULL, NULL,
-         "Where module names are looked up; default: $BVISOR_MODULE_DIR, else where bvisor was installed."},
-        {"unrouted", BV_OPT_STR, CORE(unrouted), "ENOSYS", NULL,
-         "What a call gets that no module handles and the reviewed table does not let through: an errno, or allow."},
-        {"log", BV_OPT_ENUM, CORE(conf.log), "warn", "error|warn|info|debug",
-         "The least important kind of log line that is printed."},
-        {"workers", BV_OPT_INT, CORE(conf.workers), "4", NULL,
-         "Threads for work that may block, at most; 1 to 64."},
+	{"modules", BV_OPT_WORDS, CORE(conf.modules), "blocklist vfs-cow procns net sysinfo", NULL,
+	 "Modules to load: names looked up in module_dir, or absolute paths; the order breaks ties."},
+	{"module_dir", BV_OPT_STR, CORE(conf.module_dir), NULL, NULL,
+	 "Where module names are looked up; default: $BVISOR_MODULE_DIR, else where bvisor was installed."},
+	{"unrouted", BV_OPT_STR, CORE(unrouted), "ENOSYS", NULL,
+	 "What a call gets that no module handles and the reviewed table does not let through: an errno, or allow."},
+	{"log", BV_OPT_ENUM, CORE(conf.log), "warn", "error|warn|info|debug",
+	 "The least important kind of log line that is printed."},
+	{"workers", BV_OPT_INT, CORE(conf.workers), "4", NULL, "Threads for work that may block, at most; 1 to 64."},
 };
 
 const struct bv_option *core_options(size_t *n)
@@ -45,7 +44,7 @@ static int read_core(struct sandbox *box, struct bv_error *err)
 {
 	struct core_section s = {0};
 	int r = option_apply(&box->core_options, box->config, "core", rows, sizeof(rows) / sizeof(rows[0]),
-	                     sizeof(rows[0]), &s, err);
+			     sizeof(rows[0]), &s, err);
 	if (r < 0)
 		return r;
 	box->conf = s.conf;
@@ -82,8 +81,10 @@ static int build(struct sandbox *box, struct bv_error *err)
 		return r;
 	r = filter_compile(box->router, &box->filter);
 	if (r == -E2BIG)
-		return error_set(err, E2BIG, "the modules' rules make a filter of more than %d instructions, which the kernel does not take",
-		                 BPF_MAXINSNS);
+		return error_set(
+			err, E2BIG,
+			"the modules' rules make a filter of more than %d instructions, which the kernel does not take",
+			BPF_MAXINSNS);
 	return r < 0 ? error_set(err, -r, "filter: %s", strerror(-r)) : 0;
 }
 

@@ -36,11 +36,11 @@ struct conf {
 };
 static const struct bv_option options[] = {
 #if VARIANT == STRANGE_OPTION
-        {"text", 77, offsetof(struct conf, text), "t", NULL, "A text."},
+	{"text", 77, offsetof(struct conf, text), "t", NULL, "A text."},
 #else
-        {"text", BV_OPT_STR, offsetof(struct conf, text), "t", NULL, "A text."},
+	{"text", BV_OPT_STR, offsetof(struct conf, text), "t", NULL, "A text."},
 #endif
-        {"number", BV_OPT_INT, offsetof(struct conf, number), "1", NULL, "A number."},
+	{"number", BV_OPT_INT, offsetof(struct conf, number), "1", NULL, "A number."},
 };
 
 BV_SYSCALL(uname)
@@ -48,47 +48,47 @@ BV_SYSCALL(uname)
 	return BV_PASS;
 }
 static const struct bv_handler handlers[] = {
-        BV_ON(uname, BV_SERVE),
+	BV_ON(uname, BV_SERVE),
 #if VARIANT == SYSCALL
-        {"uname_of_the_future", sys_uname, BV_SERVE, 0},
+	{"uname_of_the_future", sys_uname, BV_SERVE, 0},
 #elif VARIANT == MAYBE
-        {"uname_of_the_future", sys_uname, BV_SERVE, BV_MAYBE},
-        {"_newselect", sys_uname, BV_SERVE, 0}, /* another architecture's */
+	{"uname_of_the_future", sys_uname, BV_SERVE, BV_MAYBE},
+	{"_newselect", sys_uname, BV_SERVE, 0}, /* another architecture's */
 #endif
 };
 
 static const struct bv_rule rules[] = {
-        {"swapon", BV_ACT_ERRNO, EPERM, 0, 0, {{0}}},
+	{"swapon", BV_ACT_ERRNO, EPERM, 0, 0, {{0}}},
 #if VARIANT == RULE
-        {"swapoff_of_the_future", BV_ACT_ERRNO, EPERM, 0, 0, {{0}}},
+	{"swapoff_of_the_future", BV_ACT_ERRNO, EPERM, 0, 0, {{0}}},
 #endif
 };
 
 static const struct bv_need needs[] = {
 #if VARIANT == NEEDS
-        {"test.nowhere", 1, 0, 0, 0},
+	{"test.nowhere", 1, 0, 0, 0},
 #elif VARIANT == USER
-        {"test.service", 1, 0, 0, 0},
+	{"test.service", 1, 0, 0, 0},
 #elif VARIANT == NEEDS_NEWER
-        {"test.service", 1, 9, 0, 0},
+	{"test.service", 1, 9, 0, 0},
 #elif VARIANT == CYCLE_A
-        {"test.b", 1, 0, 0, 0},
+	{"test.b", 1, 0, 0, 0},
 #elif VARIANT == CYCLE_B
-        {"test.a", 1, 0, 0, 0},
+	{"test.a", 1, 0, 0, 0},
 #else
-        {"test.nowhere", 1, 0, 1, 0}, /* optional */
+	{"test.nowhere", 1, 0, 1, 0}, /* optional */
 #endif
 };
 
 static const char *const provides[] = {
 #if VARIANT == PROVIDER || VARIANT == PROMISES
-        "test.service",
+	"test.service",
 #elif VARIANT == CYCLE_A
-        "test.a",
+	"test.a",
 #elif VARIANT == CYCLE_B
-        "test.b",
+	"test.b",
 #endif
-        NULL};
+	NULL};
 
 static void trace(const char *text)
 {
@@ -145,29 +145,29 @@ struct descriptor {
 #endif
 extern const struct descriptor bvisor_module BV_MODULE_EXPORT;
 const struct descriptor bvisor_module = {
-        .m = {.head = {.magic = VARIANT == MAGIC ? BV_MAGIC_HOST : BV_MAGIC_MODULE,
-                       .major = VARIANT == MAJOR ? BV_ABI_MAJOR + 1 : BV_ABI_MAJOR,
-                       .minor = VARIANT == MINOR ? BV_ABI_MINOR + 1 : 0,
-                       .size = VARIANT == SIZE      ? sizeof(struct bv_module) * 2
-                               : VARIANT == SURPLUS ? sizeof(struct descriptor)
-                                                    : sizeof(struct bv_module)},
-              .name = NAME,
-              .version = "1",
-              .needs = needs,
-              .provides = provides,
-              .options = options,
-              .handlers = handlers,
-              .rules = rules,
-              .n_needs = BV_ROWS(needs),
-              .n_options = BV_ROWS(options),
-              .n_handlers = BV_ROWS(handlers),
-              .n_rules = BV_ROWS(rules),
-              .need_size = sizeof(struct bv_need),
-              .option_size = sizeof(struct bv_option),
-              .handler_size = sizeof(struct bv_handler),
-              .rule_size = sizeof(struct bv_rule),
-              .conf_size = sizeof(struct conf),
-              .init = init,
-              .fini = fini},
-        .future = {0, VARIANT == SURPLUS},
+	.m = {.head = {.magic = VARIANT == MAGIC ? BV_MAGIC_HOST : BV_MAGIC_MODULE,
+		       .major = VARIANT == MAJOR ? BV_ABI_MAJOR + 1 : BV_ABI_MAJOR,
+		       .minor = VARIANT == MINOR ? BV_ABI_MINOR + 1 : 0,
+		       .size = VARIANT == SIZE      ? sizeof(struct bv_module) * 2
+			       : VARIANT == SURPLUS ? sizeof(struct descriptor)
+						    : sizeof(struct bv_module)},
+	      .name = NAME,
+	      .version = "1",
+	      .needs = needs,
+	      .provides = provides,
+	      .options = options,
+	      .handlers = handlers,
+	      .rules = rules,
+	      .n_needs = BV_ROWS(needs),
+	      .n_options = BV_ROWS(options),
+	      .n_handlers = BV_ROWS(handlers),
+	      .n_rules = BV_ROWS(rules),
+	      .need_size = sizeof(struct bv_need),
+	      .option_size = sizeof(struct bv_option),
+	      .handler_size = sizeof(struct bv_handler),
+	      .rule_size = sizeof(struct bv_rule),
+	      .conf_size = sizeof(struct conf),
+	      .init = init,
+	      .fini = fini},
+	.future = {0, VARIANT == SURPLUS},
 };

@@ -21,10 +21,10 @@ struct conf {
 };
 #define AT(m) offsetof(struct conf, m)
 static const struct bv_option rows[] = {
-        {"flag", BV_OPT_BOOL, AT(flag), "yes", NULL, ""},      {"mode", BV_OPT_ENUM, AT(mode), "b", "a|b|cc", ""},
-        {"err", BV_OPT_ERRNO, AT(err), "EPERM", NULL, ""},     {"number", BV_OPT_INT, AT(number), "-3", NULL, ""},
-        {"size", BV_OPT_SIZE, AT(size), "64K", NULL, ""},      {"text", BV_OPT_STR, AT(text), NULL, NULL, ""},
-        {"words", BV_OPT_WORDS, AT(words), "x y\nz", NULL, ""}, {"lines", BV_OPT_LINES, AT(lines), "o t", NULL, ""},
+	{"flag", BV_OPT_BOOL, AT(flag), "yes", NULL, ""},       {"mode", BV_OPT_ENUM, AT(mode), "b", "a|b|cc", ""},
+	{"err", BV_OPT_ERRNO, AT(err), "EPERM", NULL, ""},      {"number", BV_OPT_INT, AT(number), "-3", NULL, ""},
+	{"size", BV_OPT_SIZE, AT(size), "64K", NULL, ""},       {"text", BV_OPT_STR, AT(text), NULL, NULL, ""},
+	{"words", BV_OPT_WORDS, AT(words), "x y\nz", NULL, ""}, {"lines", BV_OPT_LINES, AT(lines), "o t", NULL, ""},
 };
 
 static void check(bool holds)

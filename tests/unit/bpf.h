@@ -76,7 +76,7 @@ static inline uint32_t model_return(enum bv_action action, int err)
 {
 	return action == BV_ACT_ALLOW  ? SECCOMP_RET_ALLOW
 	       : action == BV_ACT_TRAP ? SECCOMP_RET_USER_NOTIF
-	                               : SECCOMP_RET_ERRNO | (uint32_t)err;
+				       : SECCOMP_RET_ERRNO | (uint32_t)err;
 }
 
 /* First match wins; then the default. */
@@ -98,16 +98,16 @@ static inline uint32_t model_run(const struct router *r, const struct seccomp_da
 	struct verdict v = router_default(r, d->nr);
 	return v.kind == KIND_ALLOW  ? SECCOMP_RET_ALLOW
 	       : v.kind == KIND_TRAP ? SECCOMP_RET_USER_NOTIF
-	                             : SECCOMP_RET_ERRNO | (uint32_t)v.err;
+				     : SECCOMP_RET_ERRNO | (uint32_t)v.err;
 }
 
 /* Calls check(data) for every interesting argument vector of a call: each condition of each rule
  * met and missed by little, in both halves, alone and with all the rule's other conditions met. */
 static inline void each_vector(const struct router *r, struct seccomp_data *d,
-                               void (*check)(const struct seccomp_data *, void *), void *arg)
+			       void (*check)(const struct seccomp_data *, void *), void *arg)
 {
-	static const uint64_t edges[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0xdeadbeef00000000,
-	                                 0x8000000000000000, ~0ull};
+	static const uint64_t edges[] = {
+		0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0xdeadbeef00000000, 0x8000000000000000, ~0ull};
 	const struct bv_rule *const *rule;
 	size_t n = router_active_rules(r, d->nr, &rule);
 	for (size_t e = 0; e < sizeof(edges) / sizeof(edges[0]); e++) {
@@ -119,23 +119,23 @@ static inline void each_vector(const struct router *r, struct seccomp_data *d,
 		for (size_t k = 0; k < rule[i]->n_cond; k++) {
 			const struct bv_cond *c = &rule[i]->cond[k];
 			const uint64_t v = c->value, near[] = {v,
-			                                       v + 1,
-			                                       v - 1,
-			                                       v | ~c->mask,
-			                                       v ^ c->mask,
-			                                       v ^ (c->mask & -c->mask),
-			                                       (uint32_t)v,
-			                                       (uint32_t)v | 0xabcdef0100000000,
-			                                       v + 0x100000000,
-			                                       v - 0x100000000,
-			                                       ~v};
+							       v + 1,
+							       v - 1,
+							       v | ~c->mask,
+							       v ^ c->mask,
+							       v ^ (c->mask & -c->mask),
+							       (uint32_t)v,
+							       (uint32_t)v | 0xabcdef0100000000,
+							       v + 0x100000000,
+							       v - 0x100000000,
+							       ~v};
 			for (size_t x = 0; x < sizeof(near) / sizeof(near[0]); x++) {
 				for (int a = 0; a < 6; a++)
 					d->args[a] = 0;
 				for (size_t o = 0; o < rule[i]->n_cond; o++) {
 					const struct bv_cond *other = &rule[i]->cond[o];
 					uint64_t met = other->value + (other->op == BV_GT || other->op == BV_NE) -
-					               (other->op == BV_LT);
+						       (other->op == BV_LT);
 					d->args[other->index] = met;
 				}
 				d->args[c->index] = near[x];

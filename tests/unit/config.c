@@ -29,7 +29,7 @@ static void refuse(const char *text, size_t len, const char *message)
 }
 
 static void is(const struct config *c, size_t i, const char *section, const char *key, const char *value,
-               const char *where)
+	       const char *where)
 {
 	const struct config_entry *e = config_at(c, i);
 	cr_assert(e);
@@ -42,7 +42,7 @@ static void is(const struct config *c, size_t i, const char *section, const char
 Test(config, pairs_with_their_lines)
 {
 	struct config *c = parse("\xef\xbb\xbf# comment\n[core]\n\nlog = debug ; inline\n"
-	                         "; comment\n[net]\nmode=none\nempty =\nlast = a=b");
+				 "; comment\n[net]\nmode=none\nempty =\nlast = a=b");
 	cr_assert_eq(config_count(c), 4);
 	is(c, 0, "core", "log", "debug", "t.ini:4");
 	is(c, 1, "net", "mode", "none", "t.ini:7");

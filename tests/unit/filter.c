@@ -50,27 +50,27 @@ static void compare(const struct seccomp_data *d, void *arg)
 	struct pair *p = arg;
 	uint32_t got = bpf_run(p->ours, d), want = model_run(p->r, d);
 	cr_assert_eq(got, want, "nr %d arch %x args %llx %llx %llx: %x, the model says %x", d->nr, d->arch,
-	             (unsigned long long)d->args[0], (unsigned long long)d->args[1], (unsigned long long)d->args[2],
-	             got, want);
+		     (unsigned long long)d->args[0], (unsigned long long)d->args[1], (unsigned long long)d->args[2],
+		     got, want);
 	if (p->theirs) {
 		uint32_t ref = bpf_run(p->theirs, d);
 		cr_assert_eq(got, ref, "nr %d arch %x args %llx %llx %llx: %x, libseccomp says %x", d->nr, d->arch,
-		             (unsigned long long)d->args[0], (unsigned long long)d->args[1],
-		             (unsigned long long)d->args[2], got, ref);
+			     (unsigned long long)d->args[0], (unsigned long long)d->args[1],
+			     (unsigned long long)d->args[2], got, ref);
 	}
 	p->compared++;
 }
 
 static void compare_all(struct pair *p)
 {
-	static const uint32_t arches[] = {FILTER_AUDIT_ARCH, AUDIT_ARCH_I386, AUDIT_ARCH_ARM, 0, ~0u,
-	                                  FILTER_AUDIT_ARCH ^ __AUDIT_ARCH_LE};
+	static const uint32_t arches[] = {
+		FILTER_AUDIT_ARCH, AUDIT_ARCH_I386, AUDIT_ARCH_ARM, 0, ~0u, FILTER_AUDIT_ARCH ^ __AUDIT_ARCH_LE};
 	for (size_t a = 0; a < sizeof(arches) / sizeof(arches[0]); a++) {
 		struct seccomp_data d = {.arch = arches[a]};
 		for (d.nr = 0; d.nr <= 1100; d.nr++)
 			each_vector(p->r, &d, compare, p);
-		static const uint32_t odd[] = {~0u, 0x40000000, 0x40000001, 0x3fffffff, 0x7fffffff, 0x80000000, 9999,
-		                               0x40000000 | 59, 0xfffffffe};
+		static const uint32_t odd[] = {~0u,        0x40000000, 0x40000001,      0x3fffffff, 0x7fffffff,
+					       0x80000000, 9999,       0x40000000 | 59, 0xfffffffe};
 		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
 			d.nr = (int)odd[i];
 			each_vector(p->r, &d, compare, p);
@@ -102,36 +102,38 @@ static const struct {
 	uint32_t action;
 } ruled[] = {
 /* A condition and its complement, so that no order matters: libseccomp knows none. */
-#define EITHER(call, field, ours, theirs, act_, err_, scmp_)                                              \
-	{call, {call, act_, err_, 1, 0, {ours}}, {theirs}, scmp_}
-        EITHER("clone", 0, ((struct bv_cond){0, BV_EQ, 1, 0, 0, 0x10000000, 0x10000000}),
-               SCMP_A0(SCMP_CMP_MASKED_EQ, 0x10000000, 0x10000000), BV_ACT_ERRNO, EPERM, SCMP_ACT_ERRNO(EPERM)),
-        EITHER("clone", 0, ((struct bv_cond){0, BV_EQ, 1, 0, 0, 0x10000000, 0}),
-               SCMP_A0(SCMP_CMP_MASKED_EQ, 0x10000000, 0), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
-        EITHER("socket", 0, ((struct bv_cond){1, BV_LT, 1, 0, 0, ~0ull, 0x500000005}),
-               SCMP_A1(SCMP_CMP_LT, 0x500000005), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
-        EITHER("socket", 0, ((struct bv_cond){1, BV_GE, 1, 0, 0, ~0ull, 0x500000005}),
-               SCMP_A1(SCMP_CMP_GE, 0x500000005), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
-        EITHER("mmap", 0, ((struct bv_cond){2, BV_LE, 1, 0, 0, ~0ull, 0x7fffffff}),
-               SCMP_A2(SCMP_CMP_LE, 0x7fffffff), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
-        EITHER("mmap", 0, ((struct bv_cond){2, BV_GT, 1, 0, 0, ~0ull, 0x7fffffff}),
-               SCMP_A2(SCMP_CMP_GT, 0x7fffffff), BV_ACT_ERRNO, ENOMEM, SCMP_ACT_ERRNO(ENOMEM)),
-        EITHER("kill", 0, ((struct bv_cond){5, BV_EQ, 1, 0, 0, ~0ull, 0xffffffffffffffff}),
-               SCMP_A5(SCMP_CMP_EQ, 0xffffffffffffffff), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
-        EITHER("kill", 0, ((struct bv_cond){5, BV_NE, 1, 0, 0, ~0ull, 0xffffffffffffffff}),
-               SCMP_A5(SCMP_CMP_NE, 0xffffffffffffffff), BV_ACT_ERRNO, ESRCH, SCMP_ACT_ERRNO(ESRCH)),
-        /* Unrouted calls, refused with ENOSYS unless a 32-bit condition holds. */
-        EITHER("swapon", 0, ((struct bv_cond){3, BV_EQ, 0, 0, 0, ~0ull, (uint64_t)-100}),
-               SCMP_A3(SCMP_CMP_MASKED_EQ, 0xffffffff, (uint32_t)-100), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
-        EITHER("swapon", 0, ((struct bv_cond){3, BV_EQ, 0, 0, 0, ~0ull, 0x5412}),
-               SCMP_A3(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x5412), BV_ACT_ERRNO, EPERM, SCMP_ACT_ERRNO(EPERM)),
-        EITHER("swapoff", 0, ((struct bv_cond){4, BV_EQ, 0, 0, 0, 0xff00, 0x1200}),
-               SCMP_A4(SCMP_CMP_MASKED_EQ, 0xff00, 0x1200), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
-        /* Two conditions at once. */
-        {"acct",
-         {"acct", BV_ACT_ALLOW, 0, 2, 0, {{0, BV_EQ, 1, 0, 0, ~0ull, 3}, {1, BV_GE, 1, 0, 0, ~0ull, 1ull << 33}}},
-         {SCMP_A0(SCMP_CMP_EQ, 3), SCMP_A1(SCMP_CMP_GE, 1ull << 33)},
-         SCMP_ACT_ALLOW},
+#define EITHER(call, field, ours, theirs, act_, err_, scmp_)            \
+	{                                                               \
+		call, {call, act_, err_, 1, 0, {ours}}, {theirs}, scmp_ \
+	}
+	EITHER("clone", 0, ((struct bv_cond){0, BV_EQ, 1, 0, 0, 0x10000000, 0x10000000}),
+	       SCMP_A0(SCMP_CMP_MASKED_EQ, 0x10000000, 0x10000000), BV_ACT_ERRNO, EPERM, SCMP_ACT_ERRNO(EPERM)),
+	EITHER("clone", 0, ((struct bv_cond){0, BV_EQ, 1, 0, 0, 0x10000000, 0}),
+	       SCMP_A0(SCMP_CMP_MASKED_EQ, 0x10000000, 0), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
+	EITHER("socket", 0, ((struct bv_cond){1, BV_LT, 1, 0, 0, ~0ull, 0x500000005}),
+	       SCMP_A1(SCMP_CMP_LT, 0x500000005), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
+	EITHER("socket", 0, ((struct bv_cond){1, BV_GE, 1, 0, 0, ~0ull, 0x500000005}),
+	       SCMP_A1(SCMP_CMP_GE, 0x500000005), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
+	EITHER("mmap", 0, ((struct bv_cond){2, BV_LE, 1, 0, 0, ~0ull, 0x7fffffff}), SCMP_A2(SCMP_CMP_LE, 0x7fffffff),
+	       BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
+	EITHER("mmap", 0, ((struct bv_cond){2, BV_GT, 1, 0, 0, ~0ull, 0x7fffffff}), SCMP_A2(SCMP_CMP_GT, 0x7fffffff),
+	       BV_ACT_ERRNO, ENOMEM, SCMP_ACT_ERRNO(ENOMEM)),
+	EITHER("kill", 0, ((struct bv_cond){5, BV_EQ, 1, 0, 0, ~0ull, 0xffffffffffffffff}),
+	       SCMP_A5(SCMP_CMP_EQ, 0xffffffffffffffff), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
+	EITHER("kill", 0, ((struct bv_cond){5, BV_NE, 1, 0, 0, ~0ull, 0xffffffffffffffff}),
+	       SCMP_A5(SCMP_CMP_NE, 0xffffffffffffffff), BV_ACT_ERRNO, ESRCH, SCMP_ACT_ERRNO(ESRCH)),
+	/* Unrouted calls, refused with ENOSYS unless a 32-bit condition holds. */
+	EITHER("swapon", 0, ((struct bv_cond){3, BV_EQ, 0, 0, 0, ~0ull, (uint64_t)-100}),
+	       SCMP_A3(SCMP_CMP_MASKED_EQ, 0xffffffff, (uint32_t)-100), BV_ACT_ALLOW, 0, SCMP_ACT_ALLOW),
+	EITHER("swapon", 0, ((struct bv_cond){3, BV_EQ, 0, 0, 0, ~0ull, 0x5412}),
+	       SCMP_A3(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x5412), BV_ACT_ERRNO, EPERM, SCMP_ACT_ERRNO(EPERM)),
+	EITHER("swapoff", 0, ((struct bv_cond){4, BV_EQ, 0, 0, 0, 0xff00, 0x1200}),
+	       SCMP_A4(SCMP_CMP_MASKED_EQ, 0xff00, 0x1200), BV_ACT_TRAP, 0, SCMP_ACT_NOTIFY),
+	/* Two conditions at once. */
+	{"acct",
+	 {"acct", BV_ACT_ALLOW, 0, 2, 0, {{0, BV_EQ, 1, 0, 0, ~0ull, 3}, {1, BV_GE, 1, 0, 0, ~0ull, 1ull << 33}}},
+	 {SCMP_A0(SCMP_CMP_EQ, 3), SCMP_A1(SCMP_CMP_GE, 1ull << 33)},
+	 SCMP_ACT_ALLOW},
 };
 #define N_RULED (sizeof(ruled) / sizeof(ruled[0]))
 
@@ -145,8 +147,8 @@ static bool is_ruled(int nr)
 
 Test(filter, equals_libseccomp)
 {
-	static const char *const traps[] = {"openat", "newfstatat", "execve", "getdents64", "uname", "fchmodat2",
-	                                    "statx", "getcwd", "unlinkat"};
+	static const char *const traps[] = {"openat",    "newfstatat", "execve", "getdents64", "uname",
+					    "fchmodat2", "statx",      "getcwd", "unlinkat"};
 	static const char *const denies[] = {"ptrace", "mount", "bpf", "setns", "mseal"};
 	struct router *r;
 	cr_assert_eq(router_new(&r, ENOSYS), 0);
@@ -166,14 +168,14 @@ Test(filter, equals_libseccomp)
 		if (is_ruled(nr) || (v.kind == KIND_ERRNO && v.err == ENOSYS))
 			continue;
 		uint32_t action = v.kind == KIND_ALLOW  ? SCMP_ACT_ALLOW
-		                  : v.kind == KIND_TRAP ? SCMP_ACT_NOTIFY
-		                                        : SCMP_ACT_ERRNO((uint32_t)v.err);
+				  : v.kind == KIND_TRAP ? SCMP_ACT_NOTIFY
+							: SCMP_ACT_ERRNO((uint32_t)v.err);
 		cr_assert_eq(seccomp_rule_add(ctx, action, nr, 0), 0, "%d", nr);
 	}
 	for (size_t i = 0; i < N_RULED; i++)
-		cr_assert_eq(seccomp_rule_add_array(ctx, ruled[i].action, names_nr(ruled[i].name),
-		                                    ruled[i].rule.n_cond, ruled[i].cmp),
-		             0, "row %zu", i);
+		cr_assert_eq(seccomp_rule_add_array(ctx, ruled[i].action, names_nr(ruled[i].name), ruled[i].rule.n_cond,
+						    ruled[i].cmp),
+			     0, "row %zu", i);
 	struct sock_fprog ours, theirs = export_bpf(ctx);
 	cr_assert_eq(filter_compile(r, &ours), 0);
 	struct pair p = {r, &ours, &theirs, 0};
@@ -196,18 +198,18 @@ static uint64_t next(uint64_t *state)
 static struct bv_rule random_rule(uint64_t *state, const char *name)
 {
 	static const uint64_t masks[] = {~0ull, 0xffffffff, 0x10000000, 0xff00, 0xff, 0x1ffffffff, 0x8000000000000001};
-	static const uint64_t values[] = {0, 1, 5, 0x7fffffff, 0x80000000, 0xffffffff, 0x10000000, 0x100000000,
-	                                  0x1200, 0x7fffffffffffffff, ~0ull};
+	static const uint64_t values[] = {0,          1,           5,      0x7fffffff,         0x80000000, 0xffffffff,
+					  0x10000000, 0x100000000, 0x1200, 0x7fffffffffffffff, ~0ull};
 	struct bv_rule row = {name, (uint16_t)(next(state) % 3), 0, (uint16_t)(next(state) % 5), 0};
 	row.err = row.action == BV_ACT_ERRNO ? (uint16_t)(1 + next(state) % 130) : 0;
 	for (size_t i = 0; i < row.n_cond; i++) {
 		uint64_t mask = masks[next(state) % 7];
 		row.cond[i] = (struct bv_cond){.index = (uint8_t)(next(state) % 6),
-		                               .op = (uint8_t)(next(state) % 6),
-		                               .wide = (uint8_t)(next(state) % 2),
-		                               .mask = mask,
-		                               .value = next(state) % 3 ? values[next(state) % 11] & mask
-		                                                        : values[next(state) % 11]};
+					       .op = (uint8_t)(next(state) % 6),
+					       .wide = (uint8_t)(next(state) % 2),
+					       .mask = mask,
+					       .value = next(state) % 3 ? values[next(state) % 11] & mask
+									: values[next(state) % 11]};
 	}
 	return row;
 }
@@ -256,8 +258,13 @@ Test(filter, long_jumps)
 	cr_assert_eq(router_new(&r, ENOSYS), 0);
 	uint64_t state = 42;
 	for (int i = 0; i < 120; i++) {
-		struct bv_rule row = {"ioctl", BV_ACT_ERRNO, (uint16_t)(1 + i), 2, 0,
-		                      {{1, BV_EQ, 1, 0, 0, ~0ull, next(&state)}, {2, BV_GE, 1, 0, 0, ~0ull, (uint64_t)i << 30}}};
+		struct bv_rule row = {
+			"ioctl",
+			BV_ACT_ERRNO,
+			(uint16_t)(1 + i),
+			2,
+			0,
+			{{1, BV_EQ, 1, 0, 0, ~0ull, next(&state)}, {2, BV_GE, 1, 0, 0, ~0ull, (uint64_t)i << 30}}};
 		rule(r, &row);
 		row.syscall = "prctl";
 		rule(r, &row);
@@ -279,8 +286,10 @@ Test(filter, too_long_is_an_error)
 	static const char *const calls[] = {"ioctl", "prctl", "fcntl"};
 	for (int c = 0; c < 3; c++)
 		for (unsigned i = 0; i < 250; i++) {
-			struct bv_rule row = {calls[c], BV_ACT_ERRNO, EPERM, 2, 0,
-			                      {{1, BV_EQ, 1, 0, 0, ~0ull, i * 77777777ull}, {2, BV_GT, 1, 0, 0, ~0ull, i}}};
+			struct bv_rule row = {
+				calls[c], BV_ACT_ERRNO,
+				EPERM,    2,
+				0,        {{1, BV_EQ, 1, 0, 0, ~0ull, i * 77777777ull}, {2, BV_GT, 1, 0, 0, ~0ull, i}}};
 			rule(r, &row);
 		}
 	cr_assert_eq(router_freeze(r), 0);
@@ -314,7 +323,7 @@ Test(filter, the_kernel_takes_it)
 	cr_assert_eq(router_new(&r, 0), 0);
 	cr_assert_eq(router_deny(r, &self, "getppid", EXDEV), 0);
 	static const struct bv_rule wide = {"getpgid", BV_ACT_ERRNO, EDOM, 1, 0, {{0, BV_EQ, 1, 0, 0, ~0ull, 1}}},
-	                            narrow = {"getsid", BV_ACT_ERRNO, EDOM, 1, 0, {{0, BV_EQ, 0, 0, 0, ~0ull, 1}}};
+				    narrow = {"getsid", BV_ACT_ERRNO, EDOM, 1, 0, {{0, BV_EQ, 0, 0, 0, ~0ull, 1}}};
 	rule(r, &wide);
 	rule(r, &narrow);
 	on(r, "uname"); /* without a listener the kernel answers ENOSYS */

@@ -12,14 +12,14 @@ static int init(struct bv_self *s, const struct bv_host *h, const void *c, void 
 }
 
 static const struct bv_module good = {
-        .head = BV_HEAD(MODULE, struct bv_module),
-        .name = "m",
-        .version = "1",
-        .init = init,
-        .need_size = sizeof(struct bv_need),
-        .option_size = sizeof(struct bv_option),
-        .handler_size = sizeof(struct bv_handler),
-        .rule_size = sizeof(struct bv_rule),
+	.head = BV_HEAD(MODULE, struct bv_module),
+	.name = "m",
+	.version = "1",
+	.init = init,
+	.need_size = sizeof(struct bv_need),
+	.option_size = sizeof(struct bv_option),
+	.handler_size = sizeof(struct bv_handler),
+	.rule_size = sizeof(struct bv_rule),
 };
 
 /* The descriptor with room behind it, as a longer struct has. */
@@ -193,7 +193,8 @@ Test(handshake, tables_are_copied_in_our_stride)
 
 Test(handshake, names)
 {
-	static const char *const bad[] = {"", "a b", "a/b", ".a", "a]", "n2345678901234567890123456789012345678901234567890"};
+	static const char *const bad[] = {"",   "a b", "a/b",
+					  ".a", "a]",  "n2345678901234567890123456789012345678901234567890"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct bv_module m = good;
 		struct bv_error err = {""};

@@ -48,16 +48,34 @@ static void expect(const struct sandbox *box, const char *name, uint32_t want)
 Test(ledger, what_must_be_native_trapped_or_refused)
 {
 	struct sandbox *box = load();
-	static const char *const native[] = {"read", "write", "close", "mmap", "lseek", "fstat", "futex", "poll",
-	                                     "restart_syscall", "rt_sigreturn", "rseq", "fork", "vfork", "wait4",
-	                                     "exit_group", "dup2", "pipe2", "brk", "getpid"};
-	static const char *const trapped[] = {"open", "openat", "openat2", "execve", "execveat", "stat", "newfstatat",
-	                                      "statx", "kill", "uname", "getdents64", "chdir", "unlinkat", "connect",
-	                                      "bind", "sendto", "fchmod"};
-	static const char *const refused[] = {"clone3", "io_uring_setup", "io_uring_enter", "userfaultfd", "bpf",
-	                                      "perf_event_open", "keyctl", "open_by_handle_at", "unshare", "setns",
-	                                      "mount", "umount2", "chroot", "pivot_root", "ptrace", "init_module",
-	                                      "kexec_load", "reboot", "swapon", "iopl", "process_madvise"};
+	static const char *const native[] = {"read",  "write", "close",           "mmap",         "lseek", "fstat",
+					     "futex", "poll",  "restart_syscall", "rt_sigreturn", "rseq",  "fork",
+					     "vfork", "wait4", "exit_group",      "dup2",         "pipe2", "brk",
+					     "getpid"};
+	static const char *const trapped[] = {"open",       "openat",  "openat2", "execve", "execveat",   "stat",
+					      "newfstatat", "statx",   "kill",    "uname",  "getdents64", "chdir",
+					      "unlinkat",   "connect", "bind",    "sendto", "fchmod"};
+	static const char *const refused[] = {"clone3",
+					      "io_uring_setup",
+					      "io_uring_enter",
+					      "userfaultfd",
+					      "bpf",
+					      "perf_event_open",
+					      "keyctl",
+					      "open_by_handle_at",
+					      "unshare",
+					      "setns",
+					      "mount",
+					      "umount2",
+					      "chroot",
+					      "pivot_root",
+					      "ptrace",
+					      "init_module",
+					      "kexec_load",
+					      "reboot",
+					      "swapon",
+					      "iopl",
+					      "process_madvise"};
 	for (size_t i = 0; i < sizeof(native) / sizeof(native[0]); i++)
 		expect(box, native[i], SECCOMP_RET_ALLOW);
 	for (size_t i = 0; i < sizeof(trapped) / sizeof(trapped[0]); i++)
@@ -70,8 +88,8 @@ Test(ledger, what_must_be_native_trapped_or_refused)
 static void compare(const struct seccomp_data *d, void *arg)
 {
 	const struct sandbox *box = arg;
-	cr_assert_eq(bpf_run(&box->filter, d), model_run(box->router, d), "nr %d arch %x args %llx %llx", d->nr, d->arch,
-	             (unsigned long long)d->args[0], (unsigned long long)d->args[1]);
+	cr_assert_eq(bpf_run(&box->filter, d), model_run(box->router, d), "nr %d arch %x args %llx %llx", d->nr,
+		     d->arch, (unsigned long long)d->args[0], (unsigned long long)d->args[1]);
 }
 
 Test(ledger, the_filter_is_the_projection_of_the_routes)

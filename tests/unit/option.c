@@ -16,14 +16,14 @@ struct conf {
 };
 #define AT(m) offsetof(struct conf, m)
 static const struct bv_option rows[] = {
-        {"flag", BV_OPT_BOOL, AT(flag), "yes", NULL, ""},
-        {"mode", BV_OPT_ENUM, AT(mode), "b", "a|b|cc", ""},
-        {"err", BV_OPT_ERRNO, AT(err), "EPERM", NULL, ""},
-        {"number", BV_OPT_INT, AT(number), "-3", NULL, ""},
-        {"size", BV_OPT_SIZE, AT(size), "64K", NULL, ""},
-        {"text", BV_OPT_STR, AT(text), NULL, NULL, ""},
-        {"words", BV_OPT_WORDS, AT(words), "x y\nz", NULL, ""},
-        {"lines", BV_OPT_LINES, AT(lines), "one two\nthree", NULL, ""},
+	{"flag", BV_OPT_BOOL, AT(flag), "yes", NULL, ""},
+	{"mode", BV_OPT_ENUM, AT(mode), "b", "a|b|cc", ""},
+	{"err", BV_OPT_ERRNO, AT(err), "EPERM", NULL, ""},
+	{"number", BV_OPT_INT, AT(number), "-3", NULL, ""},
+	{"size", BV_OPT_SIZE, AT(size), "64K", NULL, ""},
+	{"text", BV_OPT_STR, AT(text), NULL, NULL, ""},
+	{"words", BV_OPT_WORDS, AT(words), "x y\nz", NULL, ""},
+	{"lines", BV_OPT_LINES, AT(lines), "one two\nthree", NULL, ""},
 };
 
 static struct option_set *set;
@@ -128,8 +128,7 @@ Test(option, appended_entries_keep_what_was_there)
 	cr_assert_eq(config_set(c, "m", "words", "more", "--more", true, NULL), 0);
 	cr_assert_eq(config_set(c, "m", "lines", "four", "--four", true, NULL), 0);
 	memset(&conf, 0, sizeof(conf));
-	cr_assert_eq(option_apply(&set, c, "m", rows, sizeof(rows) / sizeof(rows[0]), sizeof(rows[0]), &conf, NULL),
-	             0);
+	cr_assert_eq(option_apply(&set, c, "m", rows, sizeof(rows) / sizeof(rows[0]), sizeof(rows[0]), &conf, NULL), 0);
 	items(conf.words, "w|more");
 	items(conf.lines, "one two|three|four");
 	cr_assert_str_eq(option_where(set, "lines"), "--four");

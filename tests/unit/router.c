@@ -144,14 +144,13 @@ Test(router, an_observer_may_only_look)
 
 Test(router, a_violation_is_logged_once, .init = cr_redirect_stderr)
 {
-	start();
 	on(2, "uname", BV_OBSERVE);
 	cr_assert_eq(router_freeze(r), 0);
 	scene[2].verdict = BV_CONTINUE;
 	call("uname");
 	call("uname");
 	cr_assert_stderr_eq_str("bvisor: error: two: uname: an observer answered the call, which is not its place; "
-	                        "refused with EPERM\n");
+				"refused with EPERM\n");
 }
 
 Test(router, numbers_nobody_knows)
@@ -203,21 +202,21 @@ Test(router, nothing_is_added_after_the_freeze)
 Test(router, malformed_rules)
 {
 	static const struct bv_rule bad[] = {
-	        {"uname", 3, 0, 0, 0},
-	        {"uname", BV_ACT_ERRNO, 0, 0, 0},
-	        {"uname", BV_ACT_ERRNO, 4096, 0, 0},
-	        {"uname", BV_ACT_ALLOW, EPERM, 0, 0},
-	        {"uname", BV_ACT_ALLOW, 0, 5, 0},
-	        {"uname", BV_ACT_ALLOW, 0, 0, 4},
-	        {"no_such_call", BV_ACT_ALLOW, 0, 0, 0},
-	        {NULL, BV_ACT_ALLOW, 0, 0, 0},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.index = 6, .mask = 1}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.op = BV_GE + 1, .mask = 1}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.wide = 2, .mask = 1}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.zero = 1, .mask = 1}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.zero2 = 1, .mask = 1}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.mask = 0}}},
-	        {"uname", BV_ACT_ALLOW, 0, 1, 0, {{.mask = 1ull << 40}}}, /* narrow: looks at nothing */
+		{"uname", 3, 0, 0, 0},
+		{"uname", BV_ACT_ERRNO, 0, 0, 0},
+		{"uname", BV_ACT_ERRNO, 4096, 0, 0},
+		{"uname", BV_ACT_ALLOW, EPERM, 0, 0},
+		{"uname", BV_ACT_ALLOW, 0, 5, 0},
+		{"uname", BV_ACT_ALLOW, 0, 0, 4},
+		{"no_such_call", BV_ACT_ALLOW, 0, 0, 0},
+		{NULL, BV_ACT_ALLOW, 0, 0, 0},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.index = 6, .mask = 1}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.op = BV_GE + 1, .mask = 1}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.wide = 2, .mask = 1}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.zero = 1, .mask = 1}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.zero2 = 1, .mask = 1}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.mask = 0}}},
+		{"uname", BV_ACT_ALLOW, 0, 1, 0, {{.mask = 1ull << 40}}}, /* narrow: looks at nothing */
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		cr_assert_eq(router_rule(r, &self[0], &bad[i]), -EINVAL, "row %zu", i);
@@ -230,7 +229,7 @@ Test(router, malformed_rules)
 Test(router, rules_in_module_order)
 {
 	static const struct bv_rule a = {"uname", BV_ACT_ERRNO, 1, 0, 0}, b = {"uname", BV_ACT_ERRNO, 2, 0, 0},
-	                            c = {"uname", BV_ACT_ERRNO, 3, 0, 0};
+				    c = {"uname", BV_ACT_ERRNO, 3, 0, 0};
 	cr_assert_eq(router_rule(r, &self[2], &c), 0);
 	cr_assert_eq(router_rule(r, &self[0], &a), 0);
 	cr_assert_eq(router_rule(r, &self[0], &b), 0);
@@ -256,7 +255,7 @@ static void ledger(const char *name, enum disposition disposition, const char *b
 Test(router, the_ledger)
 {
 	static const struct bv_rule some = {"prctl", BV_ACT_ERRNO, EPERM, 1, 0, {{.mask = 1, .value = 1}}},
-	                            always = {"acct", BV_ACT_ERRNO, EXDEV, 0, 0};
+				    always = {"acct", BV_ACT_ERRNO, EXDEV, 0, 0};
 	on(0, "uname", BV_OBSERVE);
 	on(2, "uname", BV_SERVE);
 	on(1, "ptrace", BV_SERVE);
