@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include <cleanup.h>
 
@@ -49,8 +50,9 @@ struct redirect {
 	/* The second notification: set by the worker, taken by the loop. */
 	_Atomic bool expected;
 	uint64_t expected_path;
-	/* The outcome, for done. */
-	bool sent, executed, reaped;
+	/* The outcome; complete once `over` is set, which is before the thread runs on. */
+	_Atomic bool over;
+	bool settled, sent, executed, reaped;
 	pid_t reaped_pid;
 	int error, status;
 };
@@ -80,6 +82,20 @@ bool exec_redirect_reentry(struct redirect *r, const struct seccomp_data *data)
 
 	return data->nr == nr && atomic_load(&r->expected) && data->args[0] == r->expected_path &&
 	       atomic_exchange(&r->expected, false);
+}
+
+/* What the outcome means for the thread; once. */
+static void settle(struct redirect *r)
+{
+	struct ncall *nc = r->nc;
+
+	if (r->settled || !nc->thread)
+		return;
+	r->settled = true;
+	nc->thread->redirect = NULL;
+	task_forget_creds(nc->thread->task);
+	if (r->executed)
+		nc->thread->task->exec_seen = nc->loop->tasks.hooks_exec;
 }
 
 static int release(void *arg)
@@ -209,19 +225,19 @@ static bool is_file(const struct redirect *r, pid_t tid, const char *link)
 }
 
 /* Lets the new program's AT_EXECFN (getauxval(3)) read as the guest named it. */
-static void show_name(const struct redirect *r, pid_t tid)
+static void show_name(const struct redirect *r, struct tracee *t)
 {
 	char path[48];
 	uint64_t v[2 * 64];
 
 	if (!r->shown || strlen(r->shown) > strlen(r->path))
 		return;
-	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)tid);
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)t->tid);
 	bv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, v, sizeof(v));
 	for (size_t i = 0; n > 0 && i + 1 < (size_t)n / sizeof(v[0]); i += 2)
 		if (v[i] == AT_EXECFN)
-			guest_mem_write(tid, v[i + 1], r->shown, strlen(r->shown) + 1);
+			tracee_write(t, v[i + 1], r->shown, strlen(r->shown) + 1);
 }
 
 /* Re-enters the call with the image in place.  *result: what the guest is to see; r->executed. */
@@ -246,7 +262,7 @@ static int run(struct redirect *r, struct tracee *t, const struct regs *regs, si
 	if (ret == 0)
 		ret = tracee_step(t, &stop); /* entry, before seccomp sees it (seccomp(2), Linux 4.8) */
 	if (ret == 0)
-		ret = guest_mem_write(t->tid, m->at, m->data, m->len);
+		ret = tracee_write(t, m->at, m->data, m->len);
 	if (ret < 0)
 		return ret;
 	r->expected_path = m->path;
@@ -259,7 +275,7 @@ static int run(struct redirect *r, struct tracee *t, const struct regs *regs, si
 		if (r->chdir || !is_file(r, t->tid, "exe"))
 			return -EPERM;
 		r->executed = true;
-		show_name(r, t->tid);
+		show_name(r, t);
 		return 0;
 	}
 	ret = regs_get(t->tid, &now);
@@ -337,6 +353,7 @@ static void work(void *arg)
 	}
 	if (ret == 0)
 		ret = redirect(r, &t);
+	atomic_store(&r->over, true);
 	if (ret == 0)
 		tracee_detach(&t);
 	else
@@ -350,6 +367,18 @@ static void work(void *arg)
 	}
 }
 
+void exec_redirect_met(struct loop *l, const struct bv_task *task)
+{
+	struct ncall *nc;
+
+	DL_FOREACH(l->deferred, nc) {
+		struct redirect *r = nc->job.arg;
+
+		if (nc->job.work == work && nc->thread && nc->thread->task == task && atomic_load(&r->over))
+			settle(r);
+	}
+}
+
 static enum bv_verdict done(struct bv_call *call, void *arg)
 {
 	struct redirect *r = arg;
@@ -358,12 +387,7 @@ static enum bv_verdict done(struct bv_call *call, void *arg)
 	int error = r->error;
 
 	l->redirects--;
-	if (nc->thread) {
-		nc->thread->redirect = NULL;
-		task_forget_creds(nc->thread->task);
-		if (r->executed)
-			nc->thread->task->exec_seen = l->tasks.hooks_exec;
-	}
+	settle(r);
 	if (r->sent)
 		nc->answer = ANSWER_SENT;
 	if (r->reaped) {

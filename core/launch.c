@@ -43,6 +43,9 @@
 #define N_SIGNALS 64
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+/* The sanitizer's marks on a stack that is left by exec would meet the next one to be there. */
+#define ON_CHILD __attribute__((no_sanitize("address")))
+
 enum { STARTING, HAS_LISTENER, HANDED_OVER, FAILED };
 
 /* Seen by both sides.  The strings and arrays are made by the parent before. */
@@ -65,12 +68,12 @@ struct launch_state {
 #define SYS_(nr, a, b, c, d, e, ...)                                                             \
 	arch_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 
-static void wake(_Atomic uint32_t *word)
+ON_CHILD static void wake(_Atomic uint32_t *word)
 {
 	SYS(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
-__attribute__((noreturn)) static void child_fail(struct launch_state *s, const char *doing, long err)
+ON_CHILD __attribute__((noreturn)) static void child_fail(struct launch_state *s, const char *doing, long err)
 {
 	s->doing = doing;
 	s->failure = (int)-err;
@@ -88,7 +91,7 @@ __attribute__((noreturn)) static void child_fail(struct launch_state *s, const c
 	} while (0)
 
 /* Every signal to its default and unblocked, as a shell starts a command. */
-static void child_signals(struct launch_state *s)
+ON_CHILD static void child_signals(struct launch_state *s)
 {
 	struct {
 		void (*handler)(int);
@@ -106,7 +109,7 @@ static void child_signals(struct launch_state *s)
 	MUST(s, "unblock signals", SYS(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8));
 }
 
-static void child_stdio(struct launch_state *s)
+ON_CHILD static void child_stdio(struct launch_state *s)
 {
 	int high[3];
 
@@ -123,7 +126,7 @@ static void child_stdio(struct launch_state *s)
 			MUST(s, "set up a standard descriptor", SYS(SYS_dup3, high[i], i, 0));
 }
 
-static void child_session(struct launch_state *s)
+ON_CHILD static void child_session(struct launch_state *s)
 {
 	const struct launch *l = &s->l;
 
@@ -140,7 +143,7 @@ static void child_session(struct launch_state *s)
  * cannot be reduced, but under no_new_privs nothing can be gained from it by exec either
  * (capabilities(7)).
  */
-static void child_caps(struct launch_state *s)
+ON_CHILD static void child_caps(struct launch_state *s)
 {
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct cap[2] = {{0}};
@@ -160,7 +163,7 @@ static void child_caps(struct launch_state *s)
 	MUST(s, "drop capabilities", SYS(SYS_capset, &head, cap));
 }
 
-static void child_filter(struct launch_state *s)
+ON_CHILD static void child_filter(struct launch_state *s)
 {
 	unsigned flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 	long fd;
@@ -182,7 +185,7 @@ static void child_filter(struct launch_state *s)
 }
 
 /* As execvp(3): the first candidate that exists; EACCES is remembered but the search goes on. */
-static int child_exec(struct launch_state *s)
+ON_CHILD static int child_exec(struct launch_state *s)
 {
 	int err = ENOENT;
 
@@ -201,7 +204,7 @@ static int child_exec(struct launch_state *s)
 	return err;
 }
 
-static int child_main(void *arg)
+ON_CHILD static int child_main(void *arg)
 {
 	struct launch_state *s = arg;
 

@@ -236,6 +236,8 @@ int notify_next(struct loop *l)
 		send_continue(l, in.n.id);
 		return 0;
 	}
+	if (r == 0 && l->redirects)
+		exec_redirect_met(l, th->task);
 	if (r == 0 && !nc) {
 		nc = calloc(1, sizeof(*nc));
 		if (!nc)

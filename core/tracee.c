@@ -62,8 +62,8 @@ int tracee_attach(struct tracee *t, pid_t tid, int (*release)(void *arg), void *
 	if (r == 0)
 		r = release(arg);
 	/* ENOENT: it left the wait by itself (before Linux 5.19 a signal can do that), or is dying. */
-	if (r < 0 && r != -ENOENT)
-		return r;
+	if (r < 0 && r != -ENOENT && r != -ESRCH)
+		kill(tid, SIGKILL); /* it would wait for ever */
 	r = wait_stop(t);
 	if (r < 0)
 		return r;
@@ -120,9 +120,32 @@ int tracee_syscall(struct tracee *t, const struct regs *base, long nr, const uin
 	return r;
 }
 
+int tracee_write(struct tracee *t, uint64_t to, const void *from, size_t n)
+{
+	for (size_t at = 0; at < n; at += sizeof(long)) {
+		long word = 0;
+		int r;
+
+		if (n - at < sizeof(word)) {
+			errno = 0;
+			word = ptrace(PTRACE_PEEKDATA, t->tid, (void *)(uintptr_t)(to + at), NULL);
+			if (errno)
+				return -errno;
+		}
+		memcpy(&word, (const char *)from + at, n - at < sizeof(word) ? n - at : sizeof(word));
+		r = req(PTRACE_POKEDATA, t->tid, (void *)(uintptr_t)(to + at), (void *)word);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 void tracee_end(struct tracee *t, bool kill_it)
 {
-	if (!t->dead && kill_it)
+	unsigned long msg;
+
+	/* Only while the number is the tracee's: another thread's exec may have taken it over. */
+	if (!t->dead && kill_it && req(PTRACE_GETEVENTMSG, t->tid, NULL, &msg) == 0)
 		kill(t->tid, SIGKILL);
 	while (wait_stop(t) == 0)
 		req(PTRACE_CONT, t->tid, NULL, NULL);

@@ -30,6 +30,9 @@ int tracee_step(struct tracee *t, enum tracee_stop *stop);
 int tracee_syscall(struct tracee *t, const struct regs *base, long nr, const uint64_t arg[6], int64_t *result);
 /* Puts the signal mask back and lets go.  Nothing when it is dead. */
 void tracee_detach(struct tracee *t);
+/* Writes memory of this very tracee and no other: a thread id can change hands at any moment, when
+ * another thread execs, and process_vm_writev(2) would not notice. */
+int tracee_write(struct tracee *t, uint64_t to, const void *from, size_t n);
 /* Waits for the end of one that is dying by itself; SIGKILLs its process first if told to. */
 void tracee_end(struct tracee *t, bool kill_it);
 
