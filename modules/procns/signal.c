@@ -307,6 +307,23 @@ BV_SYSCALL(pidfd_send_signal)
 }
 
 /*
+ * Without Landlock: the owner belongs to the open file, so it can be set on a duplicate here.  It
+ * would be signalled with our rights, hence only the caller itself.
+ */
+static enum bv_verdict own_to_self(struct procns *p, struct bv_call *call, const struct f_owner_ex *owner)
+{
+	bv_autofd int fd = p->host->get_fd(call, (int)call->arg[0]);
+	bool self = (owner->type == F_OWNER_PID && owner->pid == p->host->task_pid(call->task)) ||
+	            (owner->type == F_OWNER_TID && owner->pid == call->tid);
+
+	if (fd < 0)
+		return REPLY(p, call, fd);
+	if (owner->pid && !self)
+		return REPLY(p, call, -EPERM);
+	return REPLY(p, call, fcntl(fd, F_SETOWN_EX, owner) < 0 ? -errno : 0);
+}
+
+/*
  * F_SETOWN and F_SETOWN_EX choose who is signalled when a descriptor becomes ready, with any
  * signal (F_SETSIG).  Everything else of fcntl never traps.
  */
@@ -337,7 +354,7 @@ BV_SYSCALL(fcntl)
 			return REPLY(p, call, -ESRCH);
 		/* The kernel reads the owner again; whatever it reads, Landlock's signal scope, which
 		 * covers SIGIO too, keeps the signal inside. */
-		return p->scoped ? BV_CONTINUE : REPLY(p, call, -EPERM);
+		return p->scoped ? BV_CONTINUE : own_to_self(p, call, &owner);
 	}
 	return BV_CONTINUE; /* not reached: the filter lets every other command through */
 }

@@ -52,6 +52,9 @@ int text_stat(struct procns *p, struct bv_call *call, int32_t pid, int pinned, s
 	if (r < 0)
 		return r;
 	behind = skew(p);
+	/* The caller waits for us; it believes to be running, and state is one letter and a blank. */
+	if (call && pid == call->tid)
+		b.data[s.ppid_at - b.data - 2] = 'R';
 	strbuf_add(out, b.data, (size_t)(s.ppid_at - b.data));
 	strbuf_printf(out, "%d", pid_parent(p, status.tgid, s.ppid));
 	strbuf_add(out, s.ppid_end, (size_t)(s.start_at - s.ppid_end));
@@ -75,6 +78,8 @@ int text_status(struct procns *p, struct bv_call *call, int32_t pid, int pinned,
 
 		if (strncmp(line, "PPid:", 5) == 0)
 			strbuf_printf(out, "PPid:\t%d", pid_parent(p, status.tgid, atoi(line + 5)));
+		else if (strncmp(line, "State:", 6) == 0 && call && pid == call->tid)
+			strbuf_puts(out, "State:\tR (running)");
 		else if (strncmp(line, "TracerPid:", 10) == 0) /* only the supervisor traces, to start a program */
 			strbuf_puts(out, "TracerPid:\t0");
 		else
