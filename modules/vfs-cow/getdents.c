@@ -84,13 +84,9 @@ static void give(const struct listing *s, struct out *o, uint64_t *pos)
 	}
 }
 
-static int read_ours(struct vfs *v, struct bv_call *call, struct loc *l, struct out *o)
+static int read_ours(struct vfs *v, struct bv_call *call, struct loc *l, off_t pos, struct out *o)
 {
 	struct listing *s;
-	off_t pos = lseek(l->fd, 0, SEEK_CUR);
-
-	if (pos < 0)
-		return -errno;
 	int r = listing_get(v, call, l, &s);
 	if (r < 0)
 		return r;
@@ -141,12 +137,29 @@ static int ask_synth(struct vfs *v, struct bv_call *call, struct loc *l)
 	return synth_lookup(v, call, l->mount, *rel == '/' ? rel + 1 : rel, &l->syn);
 }
 
+/* The guest's descriptor as a place in the tree.  On success the caller calls loc_fini. */
+static int find_dir(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->path_fd = -1;
+	l->fd = v->host->get_fd(call, guest_fd);
+	if (l->fd < 0)
+		return l->fd;
+	if (v->listings && fstat(l->fd, &l->st) == 0 && S_ISDIR(l->st.st_mode) && l->st.st_nlink &&
+	    listing_recall(v, l))
+		return 0;
+	int r = loc_from_fd(v, l);
+	if (r < 0)
+		loc_fini(l);
+	return r;
+}
+
 static enum bv_verdict do_getdents(struct vfs *v, struct bv_call *call, bool old)
 {
 	unsigned count = (unsigned)call->arg[2];
 	struct out o = {.size = count < MAX_BUFFER ? count : MAX_BUFFER, .old = old};
 	struct loc l;
-	int r = vfs_loc_fd(v, call, (int)call->arg[0], &l);
+	int r = find_dir(v, call, (int)call->arg[0], &l);
 
 	if (r < 0)
 		return REPLY(v, call, r);
@@ -160,9 +173,11 @@ static enum bv_verdict do_getdents(struct vfs *v, struct bv_call *call, bool old
 		r = -ENOENT; /* deleted here, though the host still has it */
 	else
 		r = ask_synth(v, call, &l);
-	off_t before = r == 0 ? lseek(l.fd, 0, SEEK_CUR) : -1;
+	off_t before = r == 0 ? lseek(l.fd, 0, SEEK_CUR) : 0;
+	if (before < 0)
+		r = -errno;
 	if (r == 0)
-		r = listing_needed(&l) ? read_ours(v, call, &l, &o) : read_host(&l, &o);
+		r = listing_needed(&l) ? read_ours(v, call, &l, before, &o) : read_host(&l, &o);
 	if (r == 0 && o.len) {
 		r = v->host->mem_write(call, call->arg[1], o.buf, o.len);
 		if (r < 0)

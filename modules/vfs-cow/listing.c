@@ -441,6 +441,29 @@ int listing_get(struct vfs *v, struct bv_call *call, struct loc *l, struct listi
 	return make(v, call, l, &low, &up, out);
 }
 
+bool listing_recall(struct vfs *v, struct loc *l)
+{
+	for (const struct listing *s = v->listings; s; s = s->next) {
+		struct spot at;
+
+		/* A bound directory may be seen at several places: only its path tells which. */
+		if (s->low.st_dev != l->st.st_dev || s->low.st_ino != l->st.st_ino || s->mount != v->base ||
+		    (s->view != V_LOWER && s->view != V_MERGED))
+			continue;
+		spot_at(v, s->path, &at);
+		if (at.view != s->view || at.mount != s->mount)
+			return false;
+		l->len = strlen(s->path);
+		memcpy(l->path, s->path, l->len + 1);
+		l->view = at.view;
+		l->node = at.node;
+		l->mount = at.mount;
+		l->probed = true;
+		return true;
+	}
+	return false;
+}
+
 static bool has_mounts(const struct node *n)
 {
 	for (const struct node *c = n ? n->children : NULL; c; c = c->hh.next)

@@ -29,6 +29,11 @@ struct listing {
 	struct stat low, up;
 };
 
+/*
+ * Knows the directory behind l->fd (st filled) from a listing that is still at hand: then l is
+ * filled as loc_from_fd() would, without asking the kernel for its path.
+ */
+bool listing_recall(struct vfs *v, struct loc *l);
 /* Must the directory at l be listed by us?  0: the host's own listing is the truth. */
 bool listing_needed(const struct loc *l);
 /*
