@@ -52,6 +52,9 @@ static void work(void *arg)
 
 	/* The kernel checks write permission on a path socket; elsewhere identity plays no part. */
 	c->result = c->sock.domain == AF_UNIX ? c->net->host->as_creds(&c->creds) : 0;
+	/* It may have waited long for a worker, and the guest's port may be the host's by now. */
+	if (c->result >= 0 && !target_holds(c->net->lo, &c->target))
+		c->result = -ECONNREFUSED;
 	if (c->result >= 0 && connect(c->sock.fd, &c->target.to.sa, c->target.to.len) < 0)
 		c->result = -errno;
 }

@@ -74,10 +74,13 @@ int sock_write_addr(struct net *m, struct bv_call *call, uint64_t at, uint64_t l
 /* ---- owner.c: which sockets of the host's loopback are this sandbox's ---- */
 int owner_remember(struct net *m, uint32_t ino);
 /*
- * Who receives what is sent to `to` (from `from`, NULL: unknown yet): 1 a socket of this sandbox,
- * 0 somebody else's or nobody's.  Fails closed.
+ * Which socket receives what is sent to `to` over a device (from `from`, NULL: unknown yet).  0 and
+ * its inode, -ENOENT when nobody does, or -errno.  *diag is opened when it is -1.  Any thread.
  */
-int owner_is_ours(struct net *m, int protocol, const struct addr *to, const struct addr *from);
+int owner_receiver(int *diag, unsigned device, int protocol, const struct addr *to, const struct addr *from,
+                   uint32_t *ino);
+/* The same on the loop: the inode if it is a socket of this sandbox, 0 in every other case. */
+uint32_t owner_own_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from);
 /* 1 when a socket of the host that is not the sandbox's already receives there. */
 int owner_is_foreign(struct net *m, int protocol, const struct addr *at);
 void owner_fini(struct net *m);
@@ -96,13 +99,19 @@ void unix_show(struct net *m, const struct addr *in, struct addr *out);
 /* ---- target.c: the verdict about a destination ---- */
 enum target_use { TARGET_CONNECT, TARGET_SEND };
 struct target {
-	struct addr to; /* len 0: no address */
-	int hold;       /* owned, or -1 */
+	struct addr to;    /* len 0: no address */
+	int hold;          /* owned, or -1 */
+	uint32_t receiver; /* mode none, Internet: inode of the socket it was allowed for, or 0 */
 };
 #define TARGET_DROP 1 /* the datagram reaches nobody: say it was sent */
 /* 0, TARGET_DROP or -errno. */
 int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in,
                 enum target_use use, struct target *out);
+
+/* A destination found before, looked at again since time has passed: 0, TARGET_DROP or -errno. */
+int target_again(struct net *m, const struct sock *s, struct target *t, enum target_use use);
+/* Whether a stream's destination is still the socket it was allowed for.  Any thread. */
+bool target_holds(unsigned device, const struct target *t);
 
 /* ---- peer.c: SO_PEERCRED ---- */
 void peer_remember(struct net *m, struct bv_call *call, uint32_t ino);

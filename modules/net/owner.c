@@ -24,17 +24,10 @@ struct owned {
 	UT_hash_handle hh;
 };
 
-typedef void answer_fn(struct net *m, const struct inet_diag_msg *msg, void *arg);
-
-static int diag_open(struct net *m)
-{
-	if (m->diag < 0)
-		m->diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	return m->diag < 0 ? -errno : 0;
-}
+typedef void answer_fn(const struct inet_diag_msg *msg, void *arg);
 
 /* One received buffer of answers: 1 more will follow, 0 complete, -errno. */
-static int take(struct net *m, const char *buf, size_t n, bool dump, answer_fn *fn, void *arg)
+static int take(const char *buf, size_t n, bool dump, answer_fn *fn, void *arg)
 {
 	const struct nlmsghdr *h = (const struct nlmsghdr *)buf;
 	unsigned left = (unsigned)n;
@@ -49,15 +42,17 @@ static int take(struct net *m, const char *buf, size_t n, bool dump, answer_fn *
 		}
 		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
 			return -EPROTO;
-		fn(m, NLMSG_DATA(h), arg);
+		fn(NLMSG_DATA(h), arg);
 		if (!dump)
 			return 0;
 	}
 	return dump ? 1 : -EPROTO;
 }
 
-/* Loopback netlink answers during send(2): nothing here waits. */
-static int ask(struct net *m, const struct inet_diag_req_v2 *q, bool dump, answer_fn *fn, void *arg)
+/*
+ * Asks on *diag, which is opened at first.  Netlink answers during send(2): nothing here waits.
+ */
+static int ask(int *diag, const struct inet_diag_req_v2 *q, bool dump, answer_fn *fn, void *arg)
 {
 	struct {
 		struct nlmsghdr h;
@@ -67,21 +62,21 @@ static int ask(struct net *m, const struct inet_diag_req_v2 *q, bool dump, answe
 	               .nlmsg_flags = NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0)},
 	         .q = *q};
 	char buf[REPLY_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
-	int r = diag_open(m);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (send(m->diag, &msg, sizeof(msg), 0) < 0)
+	if (*diag < 0)
+		*diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (*diag < 0 || send(*diag, &msg, sizeof(msg), 0) < 0)
 		return -errno;
 	do {
-		ssize_t n = recv(m->diag, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
+		ssize_t n = recv(*diag, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
 
-		r = n < 0 ? -errno : (size_t)n > sizeof(buf) ? -EPROTO : take(m, buf, (size_t)n, dump, fn, arg);
+		r = n < 0 ? -errno : (size_t)n > sizeof(buf) ? -EPROTO : take(buf, (size_t)n, dump, fn, arg);
 	} while (r > 0);
 	if (r < 0 && r != -ENOENT) {
 		/* What is left in the queue must not answer the next question. */
-		close(m->diag);
-		m->diag = -1;
+		close(*diag);
+		*diag = -1;
 	}
 	return r;
 }
@@ -95,20 +90,19 @@ static void set_side(__be32 to[4], __be16 *port, const struct addr *a)
 	*port = htons(addr_port(a));
 }
 
-static void note_inode(struct net *m, const struct inet_diag_msg *msg, void *arg)
+static void note_inode(const struct inet_diag_msg *msg, void *arg)
 {
 	*(uint32_t *)arg = msg->idiag_inode;
 }
 
-/* The inode of the socket that receives at `to`: 0 found, -ENOENT nobody, or -errno. */
-static int receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from, uint32_t *ino)
+int owner_receiver(int *diag, unsigned device, int protocol, const struct addr *to, const struct addr *from,
+                   uint32_t *ino)
 {
 	struct inet_diag_req_v2 q = {.sdiag_family = (uint8_t)to->sa.sa_family,
 	                             .sdiag_protocol = (uint8_t)protocol,
 	                             .idiag_states = ~0u};
 	struct addr none = *to;
 	struct inet_diag_sockid *id = &q.id;
-	int r;
 
 	if (!from || from->sa.sa_family != to->sa.sa_family) {
 		if (none.sa.sa_family == AF_INET)
@@ -125,9 +119,15 @@ static int receiver(struct net *m, int protocol, const struct addr *to, const st
 		set_side(id->idiag_src, &id->idiag_sport, to);
 		set_side(id->idiag_dst, &id->idiag_dport, from);
 	}
-	id->idiag_if = m->lo;
+	id->idiag_if = device;
 	id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	r = ask(m, &q, false, note_inode, ino);
+	return ask(diag, &q, false, note_inode, ino);
+}
+
+static int receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from, uint32_t *ino)
+{
+	int r = owner_receiver(&m->diag, m->lo, protocol, to, from, ino);
+
 	if (r < 0 && r != -ENOENT && !m->diag_warned) {
 		m->diag_warned = true;
 		m->host->log(m->self, BV_LOG_WARN,
@@ -144,13 +144,13 @@ static struct owned *find(struct net *m, uint32_t ino)
 	return o;
 }
 
-int owner_is_ours(struct net *m, int protocol, const struct addr *to, const struct addr *from)
+uint32_t owner_own_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from)
 {
 	uint32_t ino = 0;
 
 	if (receiver(m, protocol, to, from, &ino) < 0)
 		return 0;
-	return ino != 0 && find(m, ino) != NULL;
+	return ino != 0 && find(m, ino) != NULL ? ino : 0;
 }
 
 int owner_is_foreign(struct net *m, int protocol, const struct addr *at)
@@ -167,9 +167,9 @@ int owner_is_foreign(struct net *m, int protocol, const struct addr *at)
 	return r < 0 || find(m, ino) == NULL;
 }
 
-static void note_alive(struct net *m, const struct inet_diag_msg *msg, void *arg)
+static void note_alive(const struct inet_diag_msg *msg, void *arg)
 {
-	struct owned *o = find(m, msg->idiag_inode);
+	struct owned *o = find(arg, msg->idiag_inode);
 
 	if (o)
 		o->alive = true;
@@ -196,7 +196,7 @@ static void forget_dead(struct net *m)
 		                             .sdiag_protocol = list[i].protocol,
 		                             .idiag_states = list[i].states};
 
-		if (ask(m, &q, true, note_alive, NULL) < 0)
+		if (ask(&m->diag, &q, true, note_alive, m) < 0)
 			return;
 	}
 	HASH_ITER(hh, m->owned, o, next) {

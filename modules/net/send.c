@@ -147,7 +147,11 @@ static enum bv_verdict again(struct bv_call *call, void *arg)
 		message_free(s);
 		return BV_REPLIED;
 	}
-	r = message_try(s, call);
+	r = target_again(s->net, &s->sock, &s->target, TARGET_SEND);
+	if (r == TARGET_DROP)
+		s->drop = true;
+	if (r >= 0)
+		r = message_try(s, call);
 	if (r == -EAGAIN && s->deadline >= 0 && now_ms() >= s->deadline) {
 		enum bv_verdict v = message_answer(s, call, r);
 

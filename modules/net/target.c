@@ -54,8 +54,9 @@ static const struct addr *own_name(const struct sock *s, const struct addr *to, 
 }
 
 /* Mode none: the loopback, and there only what belongs to the sandbox. */
-static int inside(struct net *m, const struct sock *s, const struct addr *a, enum target_use use)
+static int inside(struct net *m, const struct sock *s, struct target *t, enum target_use use)
 {
+	const struct addr *a = &t->to;
 	struct addr to, name;
 	const struct addr *from = NULL;
 	int protocol = s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
@@ -66,7 +67,8 @@ static int inside(struct net *m, const struct sock *s, const struct addr *a, enu
 	addr_any_to_loopback(&to);
 	if (protocol == IPPROTO_UDP)
 		from = own_name(s, &to, &name);
-	if (owner_is_ours(m, protocol, &to, from) > 0)
+	t->receiver = owner_own_receiver(m, protocol, &to, from);
+	if (t->receiver)
 		return 0;
 	/* A datagram to a port that nobody has is lost without a word, udp(7). */
 	return use == TARGET_SEND && protocol == IPPROTO_UDP ? TARGET_DROP : -ECONNREFUSED;
@@ -84,7 +86,25 @@ static int find_inet(struct net *m, const struct sock *s, const struct addr *in,
 	r = inet_shape(s, &t->to, use);
 	if (r < 0 || t->to.len == 0 || m->mode == NET_HOST)
 		return r;
-	return inside(m, s, &t->to, use);
+	return inside(m, s, t, use);
+}
+
+int target_again(struct net *m, const struct sock *s, struct target *t, enum target_use use)
+{
+	return t->receiver ? inside(m, s, t, use) : 0;
+}
+
+bool target_holds(unsigned device, const struct target *t)
+{
+	bv_autofd int diag = -1;
+	struct addr to;
+	uint32_t ino = 0;
+
+	if (!t->receiver)
+		return true;
+	addr_unmap(&t->to, &to);
+	addr_any_to_loopback(&to);
+	return owner_receiver(&diag, device, IPPROTO_TCP, &to, NULL, &ino) == 0 && ino == t->receiver;
 }
 
 /*
