@@ -122,6 +122,10 @@ int pid_pin(struct procns *p, struct bv_call *call, int32_t pid)
 	char path[32];
 	bv_autofd int fd = -1;
 
+	if (call && pid == call->tid && call->proc_fd >= 0) {
+		fd = fcntl(call->proc_fd, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? -errno : bv_take_fd(&fd);
+	}
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -157,15 +161,17 @@ int32_t pid_group(struct procns *p, struct bv_call *call, int32_t tid)
  * Linux gives orphans to the nearest subreaper or to init.  Here that is the supervisor, which
  * the guest cannot see; the first process stands for it, as init does in a pid namespace.
  */
-int32_t pid_parent(struct procns *p, int32_t tgid, int32_t real)
+int32_t pid_parent(struct procns *p, int32_t pid, int pinned, int32_t real)
 {
 	int32_t first = p->host->first_pid(p->self);
+	struct pid_status s;
 
-	if (tgid == first)
-		return 0;
 	if (real > 0 && p->host->is_guest(p->self, real) == 1)
 		return real;
-	return first > 0 && p->host->is_guest(p->self, first) == 1 ? first : 0;
+	if (pid == first || first <= 0 || p->host->is_guest(p->self, first) != 1)
+		return 0;
+	/* A thread of the first process has its parent too. */
+	return pid_status(pinned, &s) == 0 && s.tgid == first ? 0 : first;
 }
 
 /*

@@ -69,8 +69,9 @@ int pid_pin(struct procns *p, struct bv_call *call, int32_t pid);
 int pid_status(int pinned, struct pid_status *out);
 /* The thread group a thread id belongs to; -ESRCH. */
 int32_t pid_group(struct procns *p, struct bv_call *call, int32_t tid);
-/* The parent a guest sees: 0 for the first process, the first process for orphans. */
-int32_t pid_parent(struct procns *p, int32_t tgid, int32_t real);
+/* The parent a guest sees of a process or thread whose parent really is `real`: 0 for the first
+ * process, the first process for orphans.  pinned: its /proc directory. */
+int32_t pid_parent(struct procns *p, int32_t pid, int pinned, int32_t real);
 /* Calls fn(arg, tgid) for every own process until it returns != 0; that, or 0, or -errno. */
 int pid_each(struct procns *p, int (*fn)(void *arg, int32_t tgid), void *arg);
 /* True when some own process is in the group. */

@@ -160,7 +160,7 @@ BV_SYSCALL(getppid)
 	r = read_whole(call->proc_fd, "stat", &b);
 	if (r == 0)
 		r = pid_stat_parse(b.data, &s);
-	return REPLY(p, call, r < 0 ? r : pid_parent(p, tgid, s.ppid));
+	return REPLY(p, call, r < 0 ? r : pid_parent(p, tgid, call->proc_fd, s.ppid));
 }
 
 /*

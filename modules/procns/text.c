@@ -40,13 +40,10 @@ static uint64_t skew(struct procns *p)
 int text_stat(struct procns *p, struct bv_call *call, int32_t pid, int pinned, struct strbuf *out)
 {
 	bv_autostrbuf struct strbuf b = {0};
-	struct pid_status status;
 	struct pid_stat s;
 	uint64_t behind;
 	int r = read_whole(pinned, "stat", &b);
 
-	if (r == 0)
-		r = pid_status(pinned, &status);
 	if (r == 0)
 		r = pid_stat_parse(b.data, &s);
 	if (r < 0)
@@ -56,7 +53,7 @@ int text_stat(struct procns *p, struct bv_call *call, int32_t pid, int pinned, s
 	if (call && pid == call->tid)
 		b.data[s.ppid_at - b.data - 2] = 'R';
 	strbuf_add(out, b.data, (size_t)(s.ppid_at - b.data));
-	strbuf_printf(out, "%d", pid_parent(p, status.tgid, s.ppid));
+	strbuf_printf(out, "%d", pid_parent(p, pid, pinned, s.ppid));
 	strbuf_add(out, s.ppid_end, (size_t)(s.start_at - s.ppid_end));
 	strbuf_printf(out, "%llu", (unsigned long long)(s.start > behind ? s.start - behind : 0));
 	strbuf_puts(out, s.start_end);
@@ -66,18 +63,15 @@ int text_stat(struct procns *p, struct bv_call *call, int32_t pid, int pinned, s
 int text_status(struct procns *p, struct bv_call *call, int32_t pid, int pinned, struct strbuf *out)
 {
 	bv_autostrbuf struct strbuf b = {0};
-	struct pid_status status;
 	int r = read_whole(pinned, "status", &b);
 
-	if (r == 0)
-		r = pid_status_parse(b.data, &status);
-	if (r < 0)
+	if (r < 0 || !b.data)
 		return r;
 	for (const char *line = b.data; *line;) {
 		const char *end = strchrnul(line, '\n');
 
 		if (strncmp(line, "PPid:", 5) == 0)
-			strbuf_printf(out, "PPid:\t%d", pid_parent(p, status.tgid, atoi(line + 5)));
+			strbuf_printf(out, "PPid:\t%d", pid_parent(p, pid, pinned, atoi(line + 5)));
 		else if (strncmp(line, "State:", 6) == 0 && call && pid == call->tid)
 			strbuf_puts(out, "State:\tR (running)");
 		else if (strncmp(line, "TracerPid:", 10) == 0) /* only the supervisor traces, to start a program */
