@@ -252,17 +252,19 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 	if (!n)
 		return -ENOMEM;
 	bool was_whiteout = n->state == N_WHITEOUT;
-	n->had_lower = was_whiteout && is_dir;
+	n->had_lower = is_dir && (was_whiteout || real_lower_has(v, l, NULL));
 	n->state = N_UPPER;
 	n->meta = false;
 	l->node = n;
-	if (was_whiteout && !is_dir) {
-		/* A file hides the lower by itself; only a directory needs the whiteout beside it. */
-		const char *base;
-		bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &base);
-		if (dir >= 0)
-			whiteout_drop(dir, base);
-	}
+	if (was_whiteout == n->had_lower)
+		return 0;
+	/* A file hides the lower by itself; only a directory needs the whiteout beside it. */
+	bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
+	if (dir < 0)
+		return dir;
+	if (n->had_lower)
+		return whiteout_make(dir, name);
+	whiteout_drop(dir, name);
 	return 0;
 }
 
