@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -21,20 +22,19 @@
 #include "worker.h"
 
 #define STACK_SIZE (512 * 1024)
+#define POKE_NS 2000000L
+#define HARD_MAX 2048 /* threads, whatever the guests do */
 
 struct worker {
-	struct pool *pool;
-	struct job *job;
 	pthread_t thread;
 };
 struct pool {
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	pthread_cond_t wake, ended;
 	struct job *queue, *running, *finished;
-	unsigned max, n, idle, queued;
+	unsigned max, n, idle, queued, waiting; /* waiting: queued or running jobs that may wait */
 	int event;
 	bool stop;
-	struct worker worker[];
 };
 
 static int poke_signal(void)
@@ -54,16 +54,40 @@ static void finish(struct pool *p, struct job *job)
 
 	job->state = JOB_DONE;
 	job->worker = NULL;
+	p->waiting -= job->waits;
 	DL_APPEND(p->finished, job);
 	/* An eventfd counter cannot be full with a few jobs in flight: this never blocks or fails. */
 	if (write(p->event, &one, sizeof(one)) < 0)
 		return;
 }
 
+static unsigned limit(const struct pool *p)
+{
+	return p->max + p->waiting < HARD_MAX ? p->max + p->waiting : HARD_MAX;
+}
+
+/* Runs the oldest job.  With the lock held, which is released meanwhile. */
+static void run_one(struct pool *p, struct worker *self)
+{
+	struct job *job = p->queue;
+
+	DL_DELETE(p->queue, job);
+	p->queued--;
+	job->state = JOB_RUNNING;
+	job->worker = self;
+	DL_APPEND(p->running, job);
+	pthread_mutex_unlock(&p->lock);
+	job->work(job->arg);
+	creds_restore();
+	pthread_mutex_lock(&p->lock);
+	DL_DELETE(p->running, job);
+	finish(p, job);
+}
+
 static void *worker_main(void *arg)
 {
-	struct worker *w = arg;
-	struct pool *p = w->pool;
+	struct worker self = {pthread_self()};
+	struct pool *p = arg;
 	sigset_t set;
 	mode_t mask;
 
@@ -75,31 +99,19 @@ static void *worker_main(void *arg)
 	mask = umask(0);
 	umask(mask);
 	pthread_mutex_lock(&p->lock);
-	while (!p->stop || p->queue) {
-		struct job *job = p->queue;
-
-		if (!job) {
-			p->idle++;
-			pthread_cond_wait(&p->wake, &p->lock);
-			p->idle--;
+	while (p->queue || (!p->stop && p->n <= limit(p))) {
+		if (p->queue) {
+			run_one(p, &self);
+			if (own_fs)
+				umask(mask);
 			continue;
 		}
-		DL_DELETE(p->queue, job);
-		p->queued--;
-		job->state = JOB_RUNNING;
-		job->worker = w;
-		w->job = job;
-		DL_APPEND(p->running, job);
-		pthread_mutex_unlock(&p->lock);
-		job->work(job->arg);
-		creds_restore();
-		if (own_fs)
-			umask(mask);
-		pthread_mutex_lock(&p->lock);
-		DL_DELETE(p->running, job);
-		w->job = NULL;
-		finish(p, job);
+		p->idle++;
+		pthread_cond_wait(&p->wake, &p->lock);
+		p->idle--;
 	}
+	p->n--;
+	pthread_cond_signal(&p->ended);
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
@@ -111,7 +123,7 @@ int pool_new(struct pool **out, unsigned max)
 
 	if (max < 1)
 		max = 1;
-	p = calloc(1, sizeof(*p) + max * sizeof(p->worker[0]));
+	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	p->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -125,6 +137,7 @@ int pool_new(struct pool **out, unsigned max)
 	}
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
+	pthread_cond_init(&p->ended, NULL);
 	p->max = max;
 	*out = p;
 	return 0;
@@ -135,20 +148,20 @@ int pool_fd(const struct pool *p)
 	return p->event;
 }
 
-/* Starts one more thread with every signal blocked, so that none is handled on it. */
+/* Starts one more thread, with every signal blocked so that none is handled on it. */
 static int grow(struct pool *p)
 {
-	struct worker *w = &p->worker[p->n];
 	pthread_attr_t attr;
+	pthread_t thread;
 	sigset_t all, old;
 	int r;
 
-	w->pool = p;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&w->thread, &attr, worker_main, w);
+	r = pthread_create(&thread, &attr, worker_main, p);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r == 0)
@@ -161,10 +174,13 @@ int pool_submit(struct pool *p, struct job *job)
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
+	p->waiting += job->waits;
 	/* Woken threads count as idle until they run, hence the comparison with the queue. */
-	if (p->queued >= p->idle && p->n < p->max)
+	if (p->queued >= p->idle && p->n < limit(p))
 		r = grow(p);
 	if (p->n == 0) {
+		p->waiting -= job->waits;
+		job->waits = false;
 		pthread_mutex_unlock(&p->lock);
 		return r;
 	}
@@ -234,34 +250,37 @@ struct job *pool_take(struct pool *p)
 
 void pool_free(struct pool *p)
 {
-	const struct timespec pause = {.tv_nsec = 2000000};
 	struct job *job, *next;
-	bool busy;
 
 	if (!p)
 		return;
-	do {
-		pthread_mutex_lock(&p->lock);
-		p->stop = true;
-		DL_FOREACH_SAFE(p->queue, job, next) {
-			DL_DELETE(p->queue, job);
-			p->queued--;
-			job->cancelled = true;
-			finish(p, job);
-		}
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	DL_FOREACH_SAFE(p->queue, job, next) {
+		DL_DELETE(p->queue, job);
+		p->queued--;
+		job->cancelled = true;
+		finish(p, job);
+	}
+	while (p->n > 0) {
+		struct timespec soon;
+
 		DL_FOREACH(p->running, job) {
 			job->cancelled = true;
 			poke(job);
 		}
-		busy = p->running != NULL;
 		pthread_cond_broadcast(&p->wake);
-		pthread_mutex_unlock(&p->lock);
-		if (busy)
-			nanosleep(&pause, NULL);
-	} while (busy);
-	for (unsigned i = 0; i < p->n; i++)
-		pthread_join(p->worker[i].thread, NULL);
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec += POKE_NS;
+		if (soon.tv_nsec >= 1000000000L) {
+			soon.tv_nsec -= 1000000000L;
+			soon.tv_sec++;
+		}
+		pthread_cond_timedwait(&p->ended, &p->lock, &soon);
+	}
+	pthread_mutex_unlock(&p->lock);
 	pthread_cond_destroy(&p->wake);
+	pthread_cond_destroy(&p->ended);
 	pthread_mutex_destroy(&p->lock);
 	close(p->event);
 	free(p);

@@ -15,11 +15,14 @@ struct job {
 	void *arg;
 	enum job_state state; /* guarded by the pool's lock */
 	bool cancelled;       /* likewise */
+	bool waits;           /* may take for ever: does not count against the pool's size */
 	struct worker *worker;
 	struct job *prev, *next;
 };
 
-/* A pool that grows to max threads as needed; none is started before the first job. */
+/* A pool that grows to max threads as needed, plus one for each job that `waits`: a guest that opens
+ * many FIFOs must not keep the one from running that would open their other ends.  None is
+ * started before the first job. */
 int pool_new(struct pool **out, unsigned max);
 /* Readable when pool_take has something to give. */
 int pool_fd(const struct pool *p);

@@ -112,6 +112,31 @@ Test(worker, cancel_of_a_waiting_job_does_not_run_it)
 	cr_assert_eq(s.result, -EINTR);
 }
 
+Test(worker, jobs_that_wait_do_not_use_the_pool_up)
+{
+	struct sleeper s[40] = {{0}};
+	struct job waiting[40] = {{0}}, job;
+	_Atomic int n = 0;
+	struct pool *p;
+
+	cr_assert_eq(pool_new(&p, 1), 0);
+	for (int i = 0; i < 40; i++) {
+		waiting[i] = (struct job){.work = sleep_long, .arg = &s[i], .waits = true};
+		cr_assert_eq(pool_submit(p, &waiting[i]), 0);
+	}
+	job = (struct job){.work = count, .arg = (void *)&n};
+	cr_assert_eq(pool_submit(p, &job), 0);
+	cr_assert_eq(next(p), &job);
+	for (int i = 0; i < 40; i++)
+		while (!s[i].begun)
+			usleep(100);
+	for (int i = 0; i < 40; i++)
+		pool_cancel(p, &waiting[i]);
+	for (int i = 0; i < 40; i++)
+		cr_assert(next(p)->cancelled);
+	pool_free(p);
+}
+
 static void change_umask(void *arg)
 {
 	*(int *)arg = (int)umask(0123);
