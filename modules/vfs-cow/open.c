@@ -174,7 +174,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 		return open_path(q, l);
 	if (S_ISDIR(l->st.st_mode) && (write || (q->flags & O_CREAT)))
 		return REPLY(v, q->call, -EISDIR);
-	if (l->magic && (!write || l->view != V_LOWER || l->fd_writable))
+	/* A read-only descriptor of what may not be written here is no way to write it. */
+	if (l->magic && (!write || (l->view != V_LOWER && l->view != V_RO) || l->fd_writable))
 		return open_magic(q, l);
 	if (l->view == V_SYNTH)
 		return give(q, synth_open(v, q->call, l, q->flags & ~(O_CREAT | O_EXCL)));
