@@ -21,6 +21,8 @@
 #include "loop.h"
 #include "notify.h"
 
+#define LOST_POLLS 10 /* a handler of the guest's may run so long before the call is made again */
+
 static void set_timer(struct loop *l, bool on)
 {
 	struct itimerspec t = {0};
@@ -42,7 +44,7 @@ enum bv_verdict defer_call(struct ncall *nc, unsigned flags, void (*work)(void *
 	nc->job = (struct job){.work = work, .arg = arg, .waits = flags & BV_DEFER_SIGNALS};
 	nc->done = done;
 	nc->defer_flags = flags;
-	nc->shared_polls = 0;
+	nc->shared_polls = nc->lost_polls = 0;
 	nc->interrupted = false;
 	nc->deferred = true;
 	if (nc->thread)
@@ -71,7 +73,8 @@ static void complete(struct ncall *nc)
 	nc->deferred = false;
 	if (nc->thread)
 		nc->thread->busy--;
-	if (!nc->thread || nc->job.cancelled || !notify_valid(l, nc->id)) {
+	/* Where a guest comes back for a lost answer, there must be one. */
+	if (!nc->thread || nc->job.cancelled || (l->killable && !notify_valid(l, nc->id))) {
 		nc->done(NULL, nc->job.arg);
 		creds_restore();
 		/*
@@ -132,6 +135,24 @@ static bool signal_waits(struct ncall *nc)
 	return ++nc->shared_polls >= 2;
 }
 
+bool defer_adopt(struct loop *l, const struct thread *thread, int nr, const uint64_t *arg, uint64_t id)
+{
+	struct ncall *nc;
+
+	DL_FOREACH(l->deferred, nc) {
+		if (nc->thread != thread || nc->nr != nr || nc->job.cancelled ||
+		    memcmp(nc->call.arg, arg, sizeof(nc->call.arg)) != 0)
+			continue;
+		/* A redirect that is over has let the thread run: the call is a new one. */
+		if (nc->redirect && nc->job.arg != thread->redirect)
+			continue;
+		nc->id = id;
+		nc->lost_polls = 0;
+		return true;
+	}
+	return false;
+}
+
 void defer_tick(struct loop *l)
 {
 	struct ncall *nc;
@@ -143,9 +164,10 @@ void defer_tick(struct loop *l)
 	DL_FOREACH(l->deferred, nc) {
 		if (nc->interrupted || !nc->thread)
 			continue;
+		if (nc->redirect)
+			continue; /* answers its call early and watches its guest itself */
 		if (!notify_valid(l, nc->id)) {
-			/* A redirect answers its call early and watches its guest itself. */
-			if (!nc->thread->redirect)
+			if (l->killable || ++nc->lost_polls >= LOST_POLLS)
 				cancel(nc);
 		} else if ((nc->defer_flags & BV_DEFER_SIGNALS) && signal_waits(nc)) {
 			nc->interrupted = true;

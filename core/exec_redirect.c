@@ -374,7 +374,7 @@ void exec_redirect_met(struct loop *l, const struct bv_task *task)
 	DL_FOREACH(l->deferred, nc) {
 		struct redirect *r = nc->job.arg;
 
-		if (nc->job.work == work && nc->thread && nc->thread->task == task && atomic_load(&r->over))
+		if (nc->redirect && nc->thread && nc->thread->task == task && atomic_load(&r->over))
 			settle(r);
 	}
 }
@@ -449,6 +449,7 @@ enum bv_verdict exec_redirect_start(struct ncall *nc, const struct bv_redirect *
 	for (size_t i = 1; i <= 2; i++)
 		r->arg[i] = nc->call.arg[i + skip];
 	nc->thread->redirect = r;
+	nc->redirect = true;
 	nc->loop->redirects++;
 	return defer_call(nc, 0, work, done, r);
 }

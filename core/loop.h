@@ -27,7 +27,9 @@ struct ncall {
 	enum bv_verdict (*done)(struct bv_call *call, void *arg);
 	unsigned defer_flags;
 	unsigned shared_polls; /* how often in a row a signal was pending for the process */
+	unsigned lost_polls;   /* before Linux 5.19: and the guest did not wait any more */
 	bool deferred, interrupted;
+	bool redirect; /* exec_redirect.c's */
 	struct ncall *prev, *next;
 };
 
@@ -62,6 +64,9 @@ enum bv_verdict defer_call(struct ncall *nc, unsigned flags, void (*work)(void *
 void defer_complete(struct loop *l);
 /* Every DEFER_TICK_MS while calls are deferred: deaths, signals, late pokes. */
 void defer_tick(struct loop *l);
+/* Before Linux 5.19 a signal takes a guest out of its wait, and it makes the call again: whether
+ * this is such a call, whose first making is still at work and takes the new notification over. */
+bool defer_adopt(struct loop *l, const struct thread *thread, int nr, const uint64_t *arg, uint64_t id);
 /* The process is gone: cancels its calls and cuts them off its thread records. */
 void defer_task_gone(struct loop *l, const struct bv_task *task);
 /* Cancels everything and waits until each done has run. */

@@ -238,6 +238,9 @@ int notify_next(struct loop *l)
 	}
 	if (r == 0 && l->redirects)
 		exec_redirect_met(l, th->task);
+	if (r == 0 && !l->killable && l->deferred &&
+	    defer_adopt(l, th, in.n.data.nr, (const uint64_t *)in.n.data.args, in.n.id))
+		return 0;
 	if (r == 0 && !nc) {
 		nc = calloc(1, sizeof(*nc));
 		if (!nc)
@@ -261,7 +264,7 @@ int notify_next(struct loop *l)
 	nc->id = in.n.id;
 	nc->nr = in.n.data.nr;
 	nc->answer = ANSWER_NONE;
-	nc->deferred = false;
+	nc->deferred = nc->redirect = false;
 	handle(l, nc);
 	return 0;
 }

@@ -27,6 +27,7 @@
 static const struct bv_host *const host = &host_table;
 static char dir[64], prog[PATH_MAX]; /* where the redirected things really are */
 static struct sandbox *box;
+static int counted;
 
 /* ---- handlers ---- */
 struct slow {
@@ -127,6 +128,8 @@ BV_SYSCALL(getpriority)
 		return slow(call, BV_DEFER_SIGNALS, slow_done);
 	case CALL_SLOW_DEAF:
 		return slow(call, 0, slow_done);
+	case CALL_COUNT:
+		return host->reply(call, ++counted);
 	case CALL_TWICE:
 		return slow(call, 0, twice_done);
 	case CALL_FD_SIZE:
@@ -382,6 +385,11 @@ Test(run, killed_while_redirected)
 Test(run, signals_and_deferred_calls)
 {
 	passes("signals", NULL);
+}
+
+Test(run, calls_happen_once)
+{
+	passes("once", NULL);
 }
 
 Test(run, death_cancels_deferred_calls)

@@ -16,6 +16,7 @@
 enum {
 	CALL_SLOW = 100,          /* sleeps so many ms on a worker; signals cancel */
 	CALL_SLOW_DEAF,           /* signals do not */
+	CALL_COUNT,               /* how often it was called */
 	CALL_TWICE,               /* deferred again by done */
 	CALL_FD_SIZE,             /* size of the file behind a guest descriptor */
 	CALL_FD_PLACE,            /* put a descriptor there */
