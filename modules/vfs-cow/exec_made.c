@@ -44,21 +44,12 @@ static void made_free(struct made *m)
 
 int exec_init(struct vfs *v)
 {
-	bv_autofd int run = openat(v->upper.root_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *slash = strrchr(v->upper.root, '/');
 
-	if (run < 0)
-		return -errno;
 	v->exec = calloc(1, sizeof(*v->exec));
 	if (!v->exec)
 		return -ENOMEM;
 	v->exec->dir = -1;
-	/* Guests of other users than the supervisor must pass here when the kernel runs a program. */
-	if (mkdirat(run, "x", 0711) < 0 && errno != EEXIST)
-		return -errno;
-	v->exec->dir = openat(run, "x", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (v->exec->dir < 0)
-		return -errno;
 	if (asprintf(&v->exec_dir, "%.*s/x", (int)(slash - v->upper.root), v->upper.root) < 0) {
 		v->exec_dir = NULL;
 		return -ENOMEM;
@@ -149,14 +140,30 @@ static void take_out(struct vfs *v, const struct made *m)
 		}
 }
 
+/* The directory is made when it is first needed: most sandboxes never do. */
+static int made_dir(struct vfs *v)
+{
+	if (v->exec->dir >= 0)
+		return 0;
+	bv_autofd int run = openat(v->upper.root_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (run < 0)
+		return -errno;
+	/* Guests of other users than the supervisor must pass here when the kernel runs a program. */
+	if (mkdirat(run, "x", 0711) < 0 && errno != EEXIST)
+		return -errno;
+	v->exec->dir = openat(run, "x", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return v->exec->dir < 0 ? -errno : 0;
+}
+
 /* A new record with its directory x/N made. */
 static int made_new(struct vfs *v, const char *name, const char *target, const char *shown, struct made **out)
 {
-	struct made *m = calloc(1, sizeof(*m));
+	int r = made_dir(v);
+	struct made *m = r < 0 ? NULL : calloc(1, sizeof(*m));
 	char dir[24];
 
 	if (!m)
-		return -ENOMEM;
+		return r < 0 ? r : -ENOMEM;
 	m->n = ++v->exec->serial;
 	m->name = strdup(name);
 	m->target = strdup(target);

@@ -133,6 +133,16 @@ static int allow_below(struct vfs *v, struct node *n, const char *path)
 	return r;
 }
 
+/* The run directory: the upper, and beside it what exec makes there later. */
+static int allow_own(struct vfs *v)
+{
+	char run[sizeof(v->upper.root)];
+
+	memcpy(run, v->upper.root, v->upper_len + 1);
+	*strrchr(run, '/') = '\0';
+	return v->host->landlock_read(v->self, run);
+}
+
 static int landlock(struct vfs *v)
 {
 	int r = allow_below(v, v->root, "/");
@@ -141,36 +151,8 @@ static int landlock(struct vfs *v)
 		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
 			r = v->host->landlock_read(v->self, m->source);
 	if (r == 0)
-		r = v->host->landlock_read(v->self, v->upper.root);
-	if (r == 0 && v->exec_dir)
-		r = v->host->landlock_read(v->self, v->exec_dir);
+		r = allow_own(v);
 	return r;
-}
-
-/* A private directory must be there before anybody looks: in the upper, with the host's mode. */
-static int make_private(struct vfs *v)
-{
-	for (struct mount *m = v->mounts; m; m = m->next) {
-		struct stat st;
-		char path[PATH_MAX];
-
-		if (m->rule != R_TMP)
-			continue;
-		snprintf(path, sizeof(path), "%s", m->at);
-		for (char *p = strchr(path + 1, '/');; p = strchr(p + 1, '/')) {
-			if (p)
-				*p = '\0';
-			if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
-				return -errno;
-			if (!p)
-				break;
-			*p = '/';
-		}
-		mode_t mode = stat(m->at, &st) == 0 ? st.st_mode & 07777 : 01777;
-		if (fchmodat(v->upper.root_fd, m->at + 1, mode, 0) < 0)
-			return -errno;
-	}
-	return 0;
 }
 
 static int start(struct vfs *v)
@@ -182,9 +164,7 @@ static int start(struct vfs *v)
 	if (r < 0)
 		return r;
 	v->upper_len = strlen(v->upper.root);
-	r = make_private(v);
-	if (r == 0)
-		r = exec_init(v);
+	r = exec_init(v);
 	if (r < 0)
 		return r;
 	for (size_t t = 0; t < BV_ROWS_OF(tables) && r == 0; t++)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 
 #include "vfs.h"
 
@@ -232,4 +233,47 @@ int mount_setup(struct vfs *v)
 			return r;
 	}
 	return hide_devices(v);
+}
+
+static int make_private(struct vfs *v, struct mount *m)
+{
+	struct stat st;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", m->at);
+	for (char *p = strchr(path + 1, '/');; p = strchr(p + 1, '/')) {
+		if (p)
+			*p = '\0';
+		if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (!p)
+			break;
+		*p = '/';
+	}
+	/* As open to others as the host's own. */
+	mode_t mode = stat(m->at, &st) == 0 ? st.st_mode & 07777 : 01777;
+	if (fchmodat(v->upper.root_fd, m->at + 1, mode, 0) < 0)
+		return -errno;
+	m->made = true;
+	return 0;
+}
+
+int mount_private(struct vfs *v, struct mount *m)
+{
+	/*
+	 * It may be looked at first while this thread acts as a guest of another user, who may not
+	 * write in the upper: be the supervisor for this, and then that guest again.  A change of the
+	 * filesystem user to or from 0 takes the file capabilities along (capabilities(7)).
+	 */
+	bool root = geteuid() == 0;
+	int uid = root ? setfsuid(0) : 0, gid = root ? setfsgid(0) : 0;
+	mode_t mask = umask(0);
+	int r = make_private(v, m);
+
+	umask(mask);
+	if (root) {
+		setfsgid((gid_t)gid);
+		setfsuid((uid_t)uid);
+	}
+	return r;
 }

@@ -51,6 +51,8 @@ static const char *below(const char *path, const char *at)
 static int base_of(struct vfs *v, const struct loc *l, enum view view, const char **rel)
 {
 	if (view == V_UPPER) {
+		if (l->mount && l->mount->rule == R_TMP && !l->mount->made)
+			(void)mount_private(v, l->mount); /* what fails here is missing below */
 		*rel = l->path + 1;
 		return v->upper.root_fd;
 	}

@@ -52,6 +52,7 @@ struct mount {
 	int fd;       /* O_PATH of source; -1 when it does not exist */
 	const struct bv_vfs_ops *ops; /* R_SYNTH */
 	void *ctx;
+	bool made; /* R_TMP: its directory is in the upper */
 	struct mount *next;
 };
 
@@ -146,6 +147,8 @@ void tree_path(const struct node *n, char out[PATH_MAX]);
 
 /* ---- mount.c ---- */
 int mount_setup(struct vfs *v);                /* from conf; 0 or -errno after host->fail */
+/* Makes a private directory, when it is first looked at: three fewer for a program that never does. */
+int mount_private(struct vfs *v, struct mount *m);
 struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const char *at);
 
 /* ---- real.c: descriptors of real objects; the only place that opens by path ---- */
