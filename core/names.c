@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bvisor.h"
@@ -18,6 +19,16 @@ static const char *const by_number[] = {
 #include "syscall_names.h"
 #undef SYSCALL
 };
+/* The same, sorted by name as the generator leaves them: a start resolves some hundred names. */
+static const struct named {
+	const char *name;
+	int nr;
+} by_name[] = {
+#define SYSCALL(n) {#n, __NR_##n},
+#include "syscall_names.h"
+#undef SYSCALL
+};
+#define N_BY_NAME (sizeof(by_name) / sizeof(by_name[0]))
 #define N_BY_NUMBER (sizeof(by_number) / sizeof(by_number[0]))
 
 #define NEWER_FIRST 451
@@ -61,20 +72,25 @@ const char *names_name(int nr)
 	return NULL;
 }
 
+static int compare_name(const void *key, const void *row)
+{
+	return strcmp(key, ((const struct named *)row)->name);
+}
+
 int names_nr(const char *name)
 {
+	const struct named *known = bsearch(name, by_name, N_BY_NAME, sizeof(by_name[0]), compare_name);
+
+	if (known)
+		return known->nr;
+	for (size_t i = 0; i < N_NEWER; i++)
+		if (!strcmp(newer[i], name))
+			return NEWER_FIRST + (int)i;
+	/* libseccomp gives a name of other architectures a number below -1. */
 	int nr = seccomp_syscall_resolve_name(name);
 	/* A number past our ledger has no disposition there: to us the name is unknown. */
 	if (nr >= 0 && names_name(nr))
 		return nr;
-	for (size_t i = 0; i < N_NEWER; i++)
-		if (!strcmp(newer[i], name))
-			return NEWER_FIRST + (int)i;
-	/* Known to the headers only: a libseccomp older than they are. */
-	for (size_t i = 0; i < N_BY_NUMBER; i++)
-		if (by_number[i] && !strcmp(by_number[i], name))
-			return (int)i;
-	/* libseccomp gives a name of other architectures a number below -1. */
 	return nr < __NR_SCMP_ERROR ? -ENOSYS : -EINVAL;
 }
 
