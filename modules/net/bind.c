@@ -58,7 +58,7 @@ static int bind_inet(struct net *m, struct bv_call *call, const struct sock *s, 
 		return r;
 	if (bind(s->fd, &a->sa, a->len) < 0)
 		return -errno;
-	return m->mode == NET_NONE && s->type == SOCK_DGRAM ? owner_remember(m, s->ino) : 0;
+	return m->mode == NET_NONE && s->type == SOCK_DGRAM ? owner_remember(m, s->cookie) : 0;
 }
 
 BV_SYSCALL(bind)

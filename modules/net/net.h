@@ -40,7 +40,7 @@ struct net {
 	bool diag_warned;
 	char token[ABSTRACT_TOKEN];
 	uint32_t next_name; /* of automatic abstract names */
-	struct owned *owned; /* inodes of this sandbox's reachable sockets */
+	struct owned *owned; /* cookies of this sandbox's reachable sockets */
 	size_t owned_limit; /* forget the dead when there are more */
 	struct {
 		int fd;
@@ -58,6 +58,7 @@ struct sock {
 	int fd; /* owned; -1 none */
 	int domain, type, protocol;
 	uint32_t ino;
+	uint64_t cookie; /* never used twice (SO_COOKIE) */
 };
 /* -EBADF, -ENOTSOCK... */
 int sock_get(struct net *m, struct bv_call *call, int guest_fd, struct sock *out);
@@ -72,15 +73,14 @@ int sock_read_addr(struct net *m, struct bv_call *call, uint64_t at, int len, st
 int sock_write_addr(struct net *m, struct bv_call *call, uint64_t at, uint64_t len_at, const struct addr *a);
 
 /* ---- owner.c: which sockets of the host's loopback are this sandbox's ---- */
-int owner_remember(struct net *m, uint32_t ino);
-/*
- * Which socket receives what is sent to `to` over a device (from `from`, NULL: unknown yet).  0 and
- * its inode, -ENOENT when nobody does, or -errno.  *diag is opened when it is -1.  Any thread.
- */
-int owner_receiver(int *diag, unsigned device, int protocol, const struct addr *to, const struct addr *from,
-                   uint32_t *ino);
-/* The same on the loop: the inode if it is a socket of this sandbox, 0 in every other case. */
-uint32_t owner_own_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from);
+int owner_remember(struct net *m, uint64_t cookie);
+enum receiver {
+	RECEIVER_NONE,    /* nobody, or somebody else's socket, or it cannot be told */
+	RECEIVER_OWN,     /* a socket of this sandbox */
+	RECEIVER_CROWDED, /* one that would drop a connection now: its queue is full */
+};
+/* Who receives what is sent to `to` (from `from`, NULL: unknown yet). */
+enum receiver owner_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from);
 /* 1 when a socket of the host that is not the sandbox's already receives there. */
 int owner_is_foreign(struct net *m, int protocol, const struct addr *at);
 void owner_fini(struct net *m);
@@ -101,17 +101,15 @@ enum target_use { TARGET_CONNECT, TARGET_SEND };
 struct target {
 	struct addr to;    /* len 0: no address */
 	int hold;          /* owned, or -1 */
-	uint32_t receiver; /* mode none, Internet: inode of the socket it was allowed for, or 0 */
+	bool inside;       /* mode none, Internet: allowed for the socket that received there then */
 };
 #define TARGET_DROP 1 /* the datagram reaches nobody: say it was sent */
-/* 0, TARGET_DROP or -errno. */
+/* 0, TARGET_DROP or -errno; -EAGAIN: a connection would be dropped now. */
 int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in,
                 enum target_use use, struct target *out);
 
 /* A destination found before, looked at again since time has passed: 0, TARGET_DROP or -errno. */
 int target_again(struct net *m, const struct sock *s, struct target *t, enum target_use use);
-/* Whether a stream's destination is still the socket it was allowed for.  Any thread. */
-bool target_holds(unsigned device, const struct target *t);
 
 /* ---- peer.c: SO_PEERCRED ---- */
 void peer_remember(struct net *m, struct bv_call *call, uint32_t ino);

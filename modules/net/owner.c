@@ -2,7 +2,7 @@
 /*
  * Mode none shares the host's loopback, so every destination there is checked: the kernel is asked
  * which socket would receive (sock_diag(7)), and only those that the sandbox made reachable, known
- * by their inode, are let through.  Between the question and the use a host service could only
+ * by their cookie, are let through.  Between the question and the use a host service could only
  * come in by taking a port that a guest gives up in that very moment.
  */
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@
 #define REPLY_MAX 32768
 
 struct owned {
-	uint32_t ino;
+	uint64_t cookie;
 	bool alive;
 	UT_hash_handle hh;
 };
@@ -90,19 +90,26 @@ static void set_side(__be32 to[4], __be16 *port, const struct addr *a)
 	*port = htons(addr_port(a));
 }
 
-static void note_inode(const struct inet_diag_msg *msg, void *arg)
+static uint64_t cookie_of(const struct inet_diag_msg *msg)
 {
-	*(uint32_t *)arg = msg->idiag_inode;
+	return msg->id.idiag_cookie[0] | (uint64_t)msg->id.idiag_cookie[1] << 32;
 }
 
-int owner_receiver(int *diag, unsigned device, int protocol, const struct addr *to, const struct addr *from,
-                   uint32_t *ino)
+static void note_answer(const struct inet_diag_msg *msg, void *arg)
+{
+	*(struct inet_diag_msg *)arg = *msg;
+}
+
+/* The socket that receives at `to`: 0 and *out filled, -ENOENT nobody, or -errno. */
+static int look_up(struct net *m, int protocol, const struct addr *to, const struct addr *from,
+                   struct inet_diag_msg *out)
 {
 	struct inet_diag_req_v2 q = {.sdiag_family = (uint8_t)to->sa.sa_family,
 	                             .sdiag_protocol = (uint8_t)protocol,
 	                             .idiag_states = ~0u};
 	struct addr none = *to;
 	struct inet_diag_sockid *id = &q.id;
+	int r;
 
 	if (!from || from->sa.sa_family != to->sa.sa_family) {
 		if (none.sa.sa_family == AF_INET)
@@ -119,15 +126,9 @@ int owner_receiver(int *diag, unsigned device, int protocol, const struct addr *
 		set_side(id->idiag_src, &id->idiag_sport, to);
 		set_side(id->idiag_dst, &id->idiag_dport, from);
 	}
-	id->idiag_if = device;
+	id->idiag_if = m->lo;
 	id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	return ask(diag, &q, false, note_inode, ino);
-}
-
-static int receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from, uint32_t *ino)
-{
-	int r = owner_receiver(&m->diag, m->lo, protocol, to, from, ino);
-
+	r = ask(&m->diag, &q, false, note_answer, out);
 	if (r < 0 && r != -ENOENT && !m->diag_warned) {
 		m->diag_warned = true;
 		m->host->log(m->self, BV_LOG_WARN,
@@ -136,40 +137,43 @@ static int receiver(struct net *m, int protocol, const struct addr *to, const st
 	return r;
 }
 
-static struct owned *find(struct net *m, uint32_t ino)
+static struct owned *find(struct net *m, uint64_t cookie)
 {
 	struct owned *o;
 
-	HASH_FIND(hh, m->owned, &ino, sizeof(ino), o);
+	HASH_FIND(hh, m->owned, &cookie, sizeof(cookie), o);
 	return o;
 }
 
-uint32_t owner_own_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from)
+enum receiver owner_receiver(struct net *m, int protocol, const struct addr *to, const struct addr *from)
 {
-	uint32_t ino = 0;
+	struct inet_diag_msg msg;
 
-	if (receiver(m, protocol, to, from, &ino) < 0)
-		return 0;
-	return ino != 0 && find(m, ino) != NULL ? ino : 0;
+	if (look_up(m, protocol, to, from, &msg) < 0 || !find(m, cookie_of(&msg)))
+		return RECEIVER_NONE;
+	/* Of a listener these are the connections not accepted yet and their limit (sk_acceptq_is_full). */
+	if (protocol == IPPROTO_TCP && msg.idiag_rqueue > msg.idiag_wqueue)
+		return RECEIVER_CROWDED;
+	return RECEIVER_OWN;
 }
 
 int owner_is_foreign(struct net *m, int protocol, const struct addr *at)
 {
+	struct inet_diag_msg msg;
 	struct addr plain;
-	uint32_t ino = 0;
 	int r;
 
 	addr_unmap(at, &plain);
 	addr_any_to_loopback(&plain);
-	r = receiver(m, protocol, &plain, NULL, &ino);
+	r = look_up(m, protocol, &plain, NULL, &msg);
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 || find(m, ino) == NULL;
+	return r < 0 || find(m, cookie_of(&msg)) == NULL;
 }
 
 static void note_alive(const struct inet_diag_msg *msg, void *arg)
 {
-	struct owned *o = find(arg, msg->idiag_inode);
+	struct owned *o = find(arg, cookie_of(msg));
 
 	if (o)
 		o->alive = true;
@@ -207,9 +211,9 @@ static void forget_dead(struct net *m)
 	}
 }
 
-int owner_remember(struct net *m, uint32_t ino)
+int owner_remember(struct net *m, uint64_t cookie)
 {
-	struct owned *o = find(m, ino);
+	struct owned *o = find(m, cookie);
 
 	if (o)
 		return 0;
@@ -220,8 +224,8 @@ int owner_remember(struct net *m, uint32_t ino)
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	o->ino = ino;
-	HASH_ADD(hh, m->owned, ino, sizeof(o->ino), o);
+	o->cookie = cookie;
+	HASH_ADD(hh, m->owned, cookie, sizeof(o->cookie), o);
 	return 0;
 }
 

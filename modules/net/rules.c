@@ -22,6 +22,8 @@
 #define ASK(name, n, ...) RULE(name, BV_ACT_TRAP, 0, n, __VA_ARGS__)
 #define REFUSE(name, e, n, ...) RULE(name, BV_ACT_ERRNO, e, n, __VA_ARGS__)
 
+#define FASTOPEN_CONNECT 30   /* TCP_FASTOPEN_CONNECT, since 4.11 */
+#define FASTOPEN_NO_COOKIE 34 /* TCP_FASTOPEN_NO_COOKIE, since 4.15 */
 #define MULTIPATH 262 /* IPPROTO_MPTCP, since 5.6 */
 /* Not in every libc yet. */
 #define PASS_PIDFD 76 /* SO_PASSPIDFD, since 6.5 */
@@ -53,6 +55,9 @@ static const struct bv_rule none_rules[] = {
 	ASK("socket", 2, IS(0, AF_INET), TYPE(SOCK_DGRAM)),
 	ASK("socket", 2, IS(0, AF_INET6), TYPE(SOCK_STREAM)),
 	ASK("socket", 2, IS(0, AF_INET6), TYPE(SOCK_DGRAM)),
+	/* With these the connection is made later, without another look at who receives. */
+	REFUSE("setsockopt", EOPNOTSUPP, 2, IS(1, IPPROTO_TCP), IS(2, FASTOPEN_CONNECT)),
+	REFUSE("setsockopt", EOPNOTSUPP, 2, IS(1, IPPROTO_TCP), IS(2, FASTOPEN_NO_COOKIE)),
 	/* Joining a group makes the host itself announce it on its networks. */
 	REFUSE("setsockopt", ENODEV, 3, IS(1, IPPROTO_IP), FROM(2, IP_ADD_MEMBERSHIP), UPTO(2, MCAST_MSFILTER)),
 	REFUSE("setsockopt", ENODEV, 2, IS(1, IPPROTO_IPV6), IS(2, IPV6_JOIN_GROUP)),

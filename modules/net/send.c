@@ -93,7 +93,7 @@ int message_try(struct message *s, struct bv_call *call)
 	} while (n > 0 && is_stream(s) && s->sent < s->len);
 	if (n >= 0 && s->net->mode == NET_NONE && sock_is_inet(&s->sock) && s->sock.type == SOCK_DGRAM)
 		/* Sending gave it a port, to which others may answer. */
-		return owner_remember(s->net, s->sock.ino);
+		return owner_remember(s->net, s->sock.cookie);
 	return n < 0 ? (int)n : 0;
 }
 

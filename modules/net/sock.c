@@ -21,6 +21,7 @@ int sock_option(int fd, int level, int name)
 int sock_get(struct net *m, struct bv_call *call, int guest_fd, struct sock *out)
 {
 	struct sock s = {.fd = m->host->get_fd(call, guest_fd)};
+	socklen_t len = sizeof(s.cookie);
 	struct stat st;
 
 	if (s.fd < 0)
@@ -28,7 +29,8 @@ int sock_get(struct net *m, struct bv_call *call, int guest_fd, struct sock *out
 	s.domain = sock_option(s.fd, SOL_SOCKET, SO_DOMAIN);
 	s.type = sock_option(s.fd, SOL_SOCKET, SO_TYPE);
 	s.protocol = sock_option(s.fd, SOL_SOCKET, SO_PROTOCOL);
-	if (s.domain < 0 || s.type < 0 || s.protocol < 0 || fstat(s.fd, &st) < 0) {
+	if (s.domain < 0 || s.type < 0 || s.protocol < 0 || fstat(s.fd, &st) < 0 ||
+	    getsockopt(s.fd, SOL_SOCKET, SO_COOKIE, &s.cookie, &len) < 0) {
 		close(s.fd);
 		/* Descriptors opened with O_PATH are EBADF, as for the guest itself. */
 		return s.domain < 0 ? s.domain : -ENOTSOCK;
@@ -132,25 +134,32 @@ BV_SYSCALL(socket)
 	return host->reply_fd(call, bv_take_fd(&fd), type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 }
 
+#define BACKLOG_SMALL 128
+#define BACKLOG_LARGE 4096
+
 /*
- * Mode none: from now on the socket can be connected to.  What the kernel then runs depends on
- * registers only; should another thread put a different socket at that number meanwhile, that
- * one listens without being known as ours, and nobody inside can reach it.
+ * Mode none: from now on the socket can be connected to.  Since a connection that the listener
+ * would drop is not begun (target.c), a queue that is meant to be long gets as long as it can.
  */
 BV_SYSCALL(listen)
 {
 	struct net *m = self;
 	bv_autosock struct sock s = {.fd = -1};
-	int r = sock_get(m, call, (int)call->arg[0], &s);
+	int r = sock_get(m, call, (int)call->arg[0], &s), backlog = (int)call->arg[1];
 
 	if (r < 0)
 		return m->host->reply(call, r);
-	if (sock_is_inet(&s)) {
-		r = owner_remember(m, s.ino);
-		if (r < 0)
-			return m->host->reply(call, r);
-	}
-	return BV_CONTINUE;
+	/*
+	 * Not ours to do: the kernel notes who listens, for SO_PEERCRED.  Registers say all; a socket
+	 * that another thread puts at that number meanwhile is not known as ours, so that nobody
+	 * inside can connect to it if it is an Internet one.
+	 */
+	if (!sock_is_inet(&s))
+		return BV_CONTINUE;
+	r = owner_remember(m, s.cookie);
+	if (r >= 0)
+		r = listen(s.fd, backlog < 0 || backlog >= BACKLOG_SMALL ? BACKLOG_LARGE : backlog) < 0 ? -errno : 0;
+	return m->host->reply(call, r);
 }
 
 /* Mode none only. */

@@ -67,9 +67,19 @@ static int inside(struct net *m, const struct sock *s, struct target *t, enum ta
 	addr_any_to_loopback(&to);
 	if (protocol == IPPROTO_UDP)
 		from = own_name(s, &to, &name);
-	t->receiver = owner_own_receiver(m, protocol, &to, from);
-	if (t->receiver)
+	t->inside = true;
+	switch (owner_receiver(m, protocol, &to, from)) {
+	case RECEIVER_OWN:
 		return 0;
+	case RECEIVER_CROWDED:
+		/*
+		 * The kernel would repeat the attempt for two minutes.  The guest could let its port
+		 * go meanwhile and the attempt reach whoever takes it.
+		 */
+		return -EAGAIN;
+	case RECEIVER_NONE:
+		break;
+	}
 	/* A datagram to a port that nobody has is lost without a word, udp(7). */
 	return use == TARGET_SEND && protocol == IPPROTO_UDP ? TARGET_DROP : -ECONNREFUSED;
 }
@@ -91,20 +101,7 @@ static int find_inet(struct net *m, const struct sock *s, const struct addr *in,
 
 int target_again(struct net *m, const struct sock *s, struct target *t, enum target_use use)
 {
-	return t->receiver ? inside(m, s, t, use) : 0;
-}
-
-bool target_holds(unsigned device, const struct target *t)
-{
-	bv_autofd int diag = -1;
-	struct addr to;
-	uint32_t ino = 0;
-
-	if (!t->receiver)
-		return true;
-	addr_unmap(&t->to, &to);
-	addr_any_to_loopback(&to);
-	return owner_receiver(&diag, device, IPPROTO_TCP, &to, NULL, &ino) == 0 && ino == t->receiver;
+	return t->inside ? inside(m, s, t, use) : 0;
 }
 
 /*
