@@ -153,6 +153,12 @@ int net_list(struct procns *p, bv_vfs_emit_fn *emit, void *arg)
 	return r;
 }
 
+/* A socket bound for a guest has the name the supervisor bound it by: its last part is what is true. */
+static ssize_t socket_shown(void *arg, const char *host, char *out, size_t size)
+{
+	return strncmp(host, "/proc/self/", 11) == 0 ? -ENOENT : text_shown(arg, host, out, size);
+}
+
 int net_text(struct procns *p, int pinned, const char *name, struct strbuf *out)
 {
 	const struct table *t = table_find(name);
@@ -179,7 +185,7 @@ int net_text(struct procns *p, int pinned, const char *name, struct strbuf *out)
 		bv_autostrbuf struct strbuf rows = {0};
 
 		net_filter(b.data, (unsigned)t->column, &own, &rows);
-		maps_rewrite_unix(rows.data ? rows.data : "", text_shown, p, out);
+		maps_rewrite_unix(rows.data ? rows.data : "", socket_shown, p, out);
 	} else if (b.data) {
 		net_filter(b.data, (unsigned)t->column, &own, out);
 	}
