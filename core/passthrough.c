@@ -37,6 +37,7 @@ static const struct passthrough table[] = {
 	{"fdatasync", FDS},
 	{"flock", FDS},
 	{"fstat", FDS},
+	{"fstatfs", FDS},
 	{"fsync", FDS},
 	{"ftruncate", FDS},
 	{"io_cancel", FDS},
@@ -61,6 +62,8 @@ static const struct passthrough table[] = {
 	{"readv", FDS},
 	{"sendfile", FDS},
 	{"splice", FDS},
+	/* Writes out early what would be written anyway, as syncfs does. */
+	{"sync", FDS},
 	{"sync_file_range", FDS},
 	{"syncfs", FDS},
 	{"tee", FDS},
@@ -140,6 +143,8 @@ static const struct passthrough table[] = {
 	{"getrandom", SELF},
 	{"getresgid", SELF},
 	{"getresuid", SELF},
+	{"getrlimit", SELF},
+	{"getrusage", SELF},
 	{"gettid", SELF},
 	{"getuid", SELF},
 	/* READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the caller, never others. */
@@ -155,6 +160,7 @@ static const struct passthrough table[] = {
 	{"setresgid", SELF},
 	{"setresuid", SELF},
 	{"setreuid", SELF},
+	{"setrlimit", SELF},
 	{"setsid", SELF},
 	{"setuid", SELF},
 	{"umask", SELF},

@@ -317,6 +317,12 @@ enum disposition router_disposition(const struct router *r, int nr, const char *
 		*owner = name_of(by->owner);
 		return DISP_VIRTUAL;
 	}
+	/* Where an unconditional rule ends the list, the default is never asked. */
+	for (size_t i = 0; i < c->n_rules; i++)
+		if (!c->rule[i].row.n_cond && c->rule[i].row.action == BV_ACT_ALLOW) {
+			*owner = name_of(c->rule[i].owner);
+			return DISP_PASS;
+		}
 	struct verdict v = router_default(r, nr);
 	*err = v.err;
 	return v.kind == KIND_ALLOW ? DISP_PASS : DISP_BLOCKED;
