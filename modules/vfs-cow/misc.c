@@ -8,13 +8,22 @@
 
 #include "vfs.h"
 
-static int set_length(struct vfs *v, const struct loc *l, off_t length)
+/* Exactly the object that was found and checked, as the guest; a path could be another by now. */
+static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t length)
 {
-	bv_autofd int fd = real_open(v, l, l->view, O_WRONLY, 0);
+	char path[FD_PATH_MAX];
 
+	if (l->view != V_UPPER && l->view != V_RW && !(l->view == V_ANON && l->ours))
+		return -EACCES; /* nobody's but the host's: hidden, replaced, or a module's */
+	bv_autofd int fd = loc_open_path(v, l);
 	if (fd < 0)
 		return fd;
-	return ftruncate(fd, length) < 0 ? -errno : 0;
+	real_fd_path(path, fd);
+	int r = v->host->as_guest(call);
+	if (r == 0)
+		r = truncate(path, length) < 0 ? -errno : 0;
+	v->host->as_creds(NULL);
+	return r;
 }
 
 BV_SYSCALL(truncate)
@@ -34,12 +43,20 @@ BV_SYSCALL(truncate)
 		r = -EISDIR;
 	else if (!S_ISREG(l.st.st_mode))
 		r = -EINVAL;
+	else if (l.view == V_SYNTH)
+		r = -EACCES;
 	else
 		r = perm_access(v, call, &l, W_OK);
-	if (r == 0)
-		r = copyup(v, call, &l, length == 0 ? COPYUP_NODATA : 0);
+	if (r == 0 && l.view == V_LOWER) {
+		r = l.fd_writable ? -EACCES : copyup(v, call, &l, length == 0 ? COPYUP_NODATA : 0);
+		/* From here on the copy is meant, not the descriptor that led to the host's file. */
+		if (r == 0 && l.fd >= 0) {
+			close(l.fd);
+			l.fd = -1;
+		}
+	}
 	enum bv_verdict verdict = r == COPYUP_LATER ? copyup_defer(v, call, &l, sys_truncate)
-	                                            : REPLY(v, call, r < 0 ? r : set_length(v, &l, length));
+	                                            : REPLY(v, call, r < 0 ? r : set_length(v, call, &l, length));
 	loc_fini(&l);
 	return verdict;
 }
