@@ -24,6 +24,7 @@ struct exec {
 	char path[PATH_MAX];          /* as the guest gave it */
 	char filename[PATH_MAX + 32]; /* bprm->filename: what AT_EXECFN and a script's argument read */
 	bool closing;                 /* filename names a descriptor that exec closes */
+	bool by_fd;                   /* the path is empty: dirfd itself */
 	/* #! scripts met: argv from `first` on replaces the guest's argv[0]. */
 	struct script script[MAX_DEPTH + 1];
 	const char *argv[2 * (MAX_DEPTH + 1) + 1];
@@ -191,24 +192,38 @@ static int pad(char path[PATH_MAX], size_t want)
 	return 0;
 }
 
+/*
+ * What Linux makes of comm (proc_pid_comm(5)): the last part of filename, so for a script the
+ * script's; for a descriptor alone the name of the file that is run (Linux 6.14).
+ */
+static void comm_of(const struct exec *x, const struct loc *l, const char *real, char out[NAME_MAX + 1])
+{
+	static const char deleted[] = " (deleted)";
+	bool nowhere = strncmp(real, "/proc/", 6) == 0;
+	const char *name = base_name(!x->by_fd ? x->filename : nowhere ? l->path : real);
+	size_t len = strnlen(name, NAME_MAX), tail = sizeof(deleted) - 1;
+
+	if (x->by_fd && nowhere && len > tail && strcmp(name + len - tail, deleted) == 0)
+		len -= tail;
+	memcpy(out, name, len);
+	out[len] = '\0';
+}
+
 /* Runs the binary at l by a path of ours. */
 static enum bv_verdict run(struct exec *x, struct loc *l, int file, const char *interp)
 {
 	struct vfs *v = x->v;
-	char real[PATH_MAX];
+	char real[PATH_MAX], target[PATH_MAX], name[NAME_MAX + 1];
 	struct stat st;
-	const char *name = base_name(x->filename);
 	int r = real_path(x, l, real, &st);
 
+	comm_of(x, l, r == 0 ? real : "", name);
 	if (r == 0 && *interp) {
 		r = made_copy(v, file, &st, l->path, interp, real);
 		if (r == MADE_LATER)
 			return made_defer(v, x->call, file, &st, l->path, interp, x->handler);
 	}
-	/* Linux takes comm from filename: for a script that is the script's (proc_pid_comm(5)). */
-	if (r == 0 && strncmp(real, "/proc/", 6) != 0 && strcmp(base_name(real), name) != 0) {
-		char target[PATH_MAX];
-
+	if (r == 0 && *name && strcmp(base_name(real), name) != 0) {
 		strcpy(target, real);
 		r = made_alias(v, target, name, real);
 	}
@@ -236,10 +251,12 @@ static enum bv_verdict exec_at(struct exec *x, struct loc *l)
 	bv_autofd int file = -1;
 
 	x->native = true;
+	if (x->flags & EXECVE_CHECK)
+		return REPLY(v, x->call, 0); /* asks about this file, not its interpreters */
 	int r = follow_scripts(x, l, &h, &file);
 	if (r == 0)
 		r = elf_interp(x, l, &h, file, interp);
-	if (r < 0 || (x->flags & EXECVE_CHECK))
+	if (r < 0)
 		return REPLY(v, x->call, r);
 	/*
 	 * The kernel reads the path again, and another thread may have changed it.  Landlock makes
@@ -268,20 +285,26 @@ static bool closes_on_exec(const struct bv_call *call, int fd)
 	return at && sscanf(at + 6, "%o", &flags) == 1 && (flags & O_CLOEXEC);
 }
 
-static enum bv_verdict do_exec(struct exec *x, uint64_t ptr, unsigned w)
+static enum bv_verdict do_exec(struct exec *x, uint64_t ptr)
 {
 	struct vfs *v = x->v;
 	struct loc l;
+	unsigned w = (x->flags & AT_EMPTY_PATH ? W_EMPTY : 0) | (x->flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0);
 	ssize_t n = v->host->mem_read_str(x->call, x->path, ptr, sizeof(x->path));
 
 	if (n < 0)
 		return REPLY(v, x->call, n);
+	if (!n && !(x->flags & AT_EMPTY_PATH))
+		return REPLY(v, x->call, -ENOENT); /* getname() comes before the flags are looked at */
+	if (x->flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | EXECVE_CHECK))
+		return REPLY(v, x->call, -EINVAL);
 	/* alloc_bprm(): how the kernel names what it runs. */
 	if (x->dirfd == AT_FDCWD || x->path[0] == '/') {
 		strcpy(x->filename, x->path);
 	} else {
 		snprintf(x->filename, sizeof(x->filename), "/dev/fd/%d%s%s", x->dirfd, x->path[0] ? "/" : "", x->path);
 		x->closing = closes_on_exec(x->call, x->dirfd);
+		x->by_fd = !x->path[0];
 	}
 	int r = resolve(x, x->dirfd, x->path, w, &l);
 	if (r < 0)
@@ -295,7 +318,7 @@ BV_SYSCALL(execve)
 {
 	struct exec x = {.v = self, .call = call, .handler = sys_execve, .dirfd = AT_FDCWD};
 
-	return do_exec(&x, call->arg[0], 0);
+	return do_exec(&x, call->arg[0]);
 }
 
 BV_SYSCALL(execveat)
@@ -303,10 +326,7 @@ BV_SYSCALL(execveat)
 	struct exec x = {.v = self, .call = call, .handler = sys_execveat, .dirfd = (int)call->arg[0]};
 
 	x.flags = (int)call->arg[4];
-	if (x.flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | EXECVE_CHECK))
-		return REPLY(x.v, call, -EINVAL);
-	return do_exec(&x, call->arg[1],
-	               (x.flags & AT_EMPTY_PATH ? W_EMPTY : 0) | (x.flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0));
+	return do_exec(&x, call->arg[1]);
 }
 
 const struct bv_handler exec_handlers[] = {
