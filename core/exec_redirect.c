@@ -299,7 +299,8 @@ static int give_back(const struct redirect *r, struct tracee *t, const struct re
 	return regs_put(t->tid, &now);
 }
 
-static int redirect(struct redirect *r, struct tracee *t)
+/* left: the thread was not in its wait any more. */
+static int redirect(struct redirect *r, struct tracee *t, bool left)
 {
 	struct regs regs;
 	struct image m = {0};
@@ -307,6 +308,16 @@ static int redirect(struct redirect *r, struct tracee *t)
 	size_t n = 0;
 	int ret = regs_get(t->tid, &regs);
 
+	if (ret < 0)
+		return ret;
+	if (left) {
+		/* Another program under the same number (its exec won) is none of our business; before
+		 * Linux 5.19 it may be our thread, about to make the same call again. */
+		if (r->loop->killable || !regs_restarting(&regs, r->nr, r->orig))
+			return 0;
+		regs_no_restart(&regs);
+	}
+	ret = tracee_block(t);
 	if (ret < 0)
 		return ret;
 	if (r->n_argv)
@@ -351,8 +362,8 @@ static void work(void *arg)
 		r->error = ret == -ESRCH ? ret : -EACCES;
 		return;
 	}
-	if (ret == 0)
-		ret = redirect(r, &t);
+	if (ret == 0 || ret == -ENOENT)
+		ret = redirect(r, &t, ret < 0);
 	atomic_store(&r->over, true);
 	if (ret == 0)
 		tracee_detach(&t);

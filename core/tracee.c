@@ -45,8 +45,7 @@ static int wait_stop(struct tracee *t)
 
 int tracee_attach(struct tracee *t, pid_t tid, int (*release)(void *arg), void *arg)
 {
-	uint64_t all = ~0ULL;
-	int r;
+	int r, left;
 
 	*t = (struct tracee){.tid = tid};
 	r = req(PTRACE_SEIZE, tid, NULL,
@@ -59,19 +58,28 @@ int tracee_attach(struct tracee *t, pid_t tid, int (*release)(void *arg), void *
 	/* A killable wait is not woken by this, but the stop comes before anything else once the
 	 * answer ends that wait: no signal is taken in between. */
 	r = req(PTRACE_INTERRUPT, tid, NULL, NULL);
-	if (r == 0)
-		r = release(arg);
-	/* ENOENT: it left the wait by itself (before Linux 5.19 a signal can do that), or is dying. */
-	if (r < 0 && r != -ENOENT && r != -ESRCH)
+	left = r == 0 ? release(arg) : r;
+	if (left < 0 && left != -ENOENT && left != -ESRCH)
 		kill(tid, SIGKILL); /* it would wait for ever */
 	r = wait_stop(t);
-	if (r < 0)
-		return r;
-	r = req(PTRACE_GETSIGMASK, t->tid, (void *)SIGSET_BYTES, &t->sigmask);
+	return r < 0 ? r : left;
+}
+
+int tracee_block(struct tracee *t)
+{
+	uint64_t all = ~0ULL;
+	int r = req(PTRACE_GETSIGMASK, t->tid, (void *)SIGSET_BYTES, &t->sigmask);
+
 	if (r == 0)
 		r = req(PTRACE_SETSIGMASK, t->tid, (void *)SIGSET_BYTES, &all);
 	t->blocked = r == 0;
 	return r;
+}
+
+/* The signal whose delivery the tracee is stopped at, to let it go on; 0: none. */
+static intptr_t delivered(const struct tracee *t)
+{
+	return t->status >> 16 == 0 && WSTOPSIG(t->status) != (SIGTRAP | 0x80) ? WSTOPSIG(t->status) : 0;
 }
 
 int tracee_step(struct tracee *t, enum tracee_stop *stop)
@@ -97,7 +105,7 @@ int tracee_step(struct tracee *t, enum tracee_stop *stop)
 		}
 		/* SIGSTOP, or one the kernel forces, is on its way: let it go on.  The group stop that
 		 * follows a SIGSTOP (an event) takes hold again when we detach. */
-		inject = t->status >> 16 == 0 ? WSTOPSIG(t->status) : 0;
+		inject = delivered(t);
 	}
 }
 
@@ -159,6 +167,6 @@ void tracee_detach(struct tracee *t)
 		req(PTRACE_SETSIGMASK, t->tid, (void *)SIGSET_BYTES, &t->sigmask);
 	/* A stopped tracee refuses only when it is being killed: collect it, or it would stay bound to
 	 * this thread for ever. */
-	if (req(PTRACE_DETACH, t->tid, NULL, NULL) < 0)
+	if (req(PTRACE_DETACH, t->tid, NULL, (void *)delivered(t)) < 0)
 		tracee_end(t, false);
 }

@@ -20,9 +20,12 @@ struct tracee {
 };
 enum tracee_stop { TRACEE_TRAP, TRACEE_SYSCALL, TRACEE_EXEC };
 
-/* Attaches to a thread that waits for answer `id` and takes it out of that wait with `release`,
- * up to a stop before user mode; then blocks its signals. */
+/* Attaches to a thread that waits for an answer and takes it out of that wait with `release`, up
+ * to a stop before user mode.  -ENOENT when release said so: stopped, but the thread was not in
+ * that wait any more, or is another one that has come by the number. */
 int tracee_attach(struct tracee *t, pid_t tid, int (*release)(void *arg), void *arg);
+/* Holds signals back until tracee_detach. */
+int tracee_block(struct tracee *t);
 /* Lets it run to its next stop of interest. */
 int tracee_step(struct tracee *t, enum tracee_stop *stop);
 /* Runs one system call in it, which starts and ends at its current place: the result in *result

@@ -8,6 +8,7 @@
  */
 #include <elf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/ptrace.h>
 #include <sys/types.h>
@@ -49,6 +50,18 @@ static inline void regs_again(struct regs *r, long nr, const uint64_t arg[6])
 	r->user.r8 = arg[4];
 	r->user.r9 = arg[5];
 }
+/* Whether the thread has just been taken out of system call nr with these arguments by a signal,
+ * to make it again: result ERESTARTSYS, which no user program ever sees. */
+static inline bool regs_restarting(const struct regs *r, long nr, const uint64_t arg[6])
+{
+	return (long)r->user.orig_rax == nr && (int64_t)r->user.rax == -512 && r->user.rdi == arg[0] &&
+	       r->user.rsi == arg[1] && r->user.rdx == arg[2] && r->user.r10 == arg[3];
+}
+/* Then: as if it were past the instruction. */
+static inline void regs_no_restart(struct regs *r)
+{
+	(void)r; /* the kernel would rewind later */
+}
 static inline long arch_syscall(long nr, long a, long b, long c, long d, long e)
 {
 	register long r10 __asm__("r10") = d;
@@ -87,6 +100,19 @@ static inline void regs_again(struct regs *r, long nr, const uint64_t arg[6])
 	r->user.regs[8] = (unsigned long long)nr;
 	for (int i = 0; i < 6; i++)
 		r->user.regs[i] = arg[i];
+}
+/* Whether the thread has just been taken out of system call nr with these arguments by a signal,
+ * to make it again.  The kernel has prepared that before a tracer sees it (do_signal): the first
+ * argument is back in place and the program counter at the instruction. */
+static inline bool regs_restarting(const struct regs *r, long nr, const uint64_t arg[6])
+{
+	return (long)r->user.regs[8] == nr && r->user.regs[1] == arg[1] && r->user.regs[2] == arg[2] &&
+	       r->user.regs[3] == arg[3] && r->user.regs[0] == arg[0];
+}
+/* Then: as if it were past the instruction. */
+static inline void regs_no_restart(struct regs *r)
+{
+	r->user.pc += REGS_INSN;
 }
 static inline long arch_syscall(long nr, long a, long b, long c, long d, long e)
 {
