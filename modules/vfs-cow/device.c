@@ -118,9 +118,16 @@ int device_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
 	if (pts_number(l->st.st_rdev, &n) && !marked(v, n) &&
 	    (controlling_tty(call, &tty) < 0 || tty != l->st.st_rdev))
 		return -EACCES;
+	/* The node that was looked at, not whatever has its name now. */
+	bv_autofd int node = loc_open_path(v, l);
+	if (node < 0)
+		return node;
+	real_fd_path(path, node);
 	v->host->as_guest(call);
-	int fd = real_open(v, l, V_LOWER, flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW), 0);
-	if (fd >= 0 && l->st.st_rdev == makedev(5, 2) && ioctl(fd, TIOCGPTN, &n) == 0)
+	int fd = open(path, (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (l->st.st_rdev == makedev(5, 2) && ioctl(fd, TIOCGPTN, &n) == 0)
 		mark(v, n);
 	return fd;
 }

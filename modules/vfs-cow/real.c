@@ -48,16 +48,31 @@ static const char *below(const char *path, const char *at)
 	return *path == '/' ? path + 1 : path;
 }
 
+/* -1 where no layer has the object: such a loc's path is no place to look at (V_ANON: for show). */
 static int base_of(struct vfs *v, const struct loc *l, enum view view, const char **rel)
 {
-	if (view == V_UPPER) {
+	switch (view) {
+	case V_UPPER:
 		if (l->mount && l->mount->rule == R_TMP && !l->mount->made)
 			(void)mount_private(v, l->mount); /* what fails here is missing below */
 		*rel = l->path + 1;
 		return v->upper.root_fd;
+	case V_LOWER:
+	case V_MERGED:
+	case V_RW:
+	case V_RO:
+		*rel = below(l->path, l->mount->at);
+		return l->mount->fd;
+	default:
+		*rel = l->path;
+		return -1;
 	}
-	*rel = below(l->path, l->mount->at);
-	return l->mount->fd;
+}
+
+static bool would_write(int flags)
+{
+	return !(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY ||
+	                             (flags & (O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))));
 }
 
 int real_open(struct vfs *v, const struct loc *l, enum view view, int flags, mode_t mode)
@@ -65,6 +80,9 @@ int real_open(struct vfs *v, const struct loc *l, enum view view, int flags, mod
 	const char *rel;
 	int base = base_of(v, l, view, &rel);
 
+	/* Whatever a handler got wrong before: the host's files are not written. */
+	if (view != V_UPPER && view != V_RW && would_write(flags))
+		return -EROFS;
 	return real_openat(base, rel, flags, mode);
 }
 
