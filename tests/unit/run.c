@@ -282,9 +282,10 @@ TestSuite(run, .init = setup, .fini = teardown, .timeout = 120);
 
 static struct run_result run_with(char *const *argv, int control, bool wait_all)
 {
+	static char *const envp[] = {(char *)"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
 	struct launch l = {
 		.argv = argv,
-		.envp = environ,
+		.envp = envp,
 		.cwd = "/",
 		.stdio = {-1, -1, -1},
 		.tty = -1,
