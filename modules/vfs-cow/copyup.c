@@ -212,8 +212,22 @@ int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags)
 	struct stat st;
 	int r = 0;
 
-	if (l->view != V_LOWER)
-		return l->view == V_RO ? -EROFS : 0;
+	switch (l->view) {
+	case V_LOWER:
+		break;
+	case V_UPPER:
+	case V_MERGED:
+	case V_RW:
+		return 0;
+	case V_RO:
+		return -EROFS;
+	case V_ANON:
+		return l->ours ? 0 : -EACCES; /* a host file without a place cannot be copied to one */
+	case V_SYNTH:
+		return -EPERM;
+	default:
+		return -ENOENT;
+	}
 	if (!real_lower_has(v, l, &st))
 		return -ENOENT;
 	/* Who may do this was decided before; the copy itself is the supervisor's business. */
