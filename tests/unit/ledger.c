@@ -54,7 +54,7 @@ Test(ledger, what_must_be_native_trapped_or_refused)
 					     "getpid"};
 	static const char *const trapped[] = {"open",       "openat",  "openat2", "execve", "execveat",   "stat",
 					      "newfstatat", "statx",   "kill",    "uname",  "getdents64", "chdir",
-					      "unlinkat",   "connect", "bind",    "sendto", "fchmod"};
+					      "unlinkat",   "connect", "bind",    "sendmsg", "fchmod"};
 	static const char *const refused[] = {"clone3",
 					      "io_uring_setup",
 					      "io_uring_enter",
