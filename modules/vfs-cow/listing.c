@@ -236,6 +236,8 @@ static int add_mounts(struct vfs *v, struct bv_call *call, struct listing *s, co
 		if (!m || m->rule == R_HIDE)
 			continue;
 		if (m->rule == R_TMP) {
+			if (!m->made && mount_private(v, c->mount) < 0)
+				continue;
 			bv_autofd int fd = real_openat(v->upper.root_fd, m->at + 1, O_PATH, 0);
 
 			if (fd < 0 || fstat(fd, &st) < 0)
