@@ -70,12 +70,21 @@ static int expand(const char *word, char **out)
  */
 static char *canonical(char *path)
 {
-	char *real = realpath(path, NULL);
+	char link[FD_PATH_MAX], real[PATH_MAX];
+	bv_autofd int fd = open(path, O_PATH | O_CLOEXEC);
 
-	if (!real)
+	if (fd < 0)
+		return path;
+	real_fd_path(link, fd);
+	ssize_t n = readlink(link, real, sizeof(real) - 1);
+	if (n <= 0 || real[0] != '/')
+		return path;
+	real[n] = '\0';
+	char *copy = strcmp(real, path) == 0 ? NULL : strdup(real);
+	if (!copy)
 		return path;
 	free(path);
-	return real;
+	return copy;
 }
 
 struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const char *at)
