@@ -10,6 +10,8 @@
 
 #include "blocklist.h"
 
+/* A comment stands above what it is about. */
+/* clang-format off */
 #define EPERM_DEFAULT                                                                            \
 	/* mounts and roots */                                                                   \
 	"mount\numount2\nmove_mount\nopen_tree\nopen_tree_attr\nfsopen\nfsconfig\nfsmount\n"      \
@@ -33,7 +35,7 @@
 	/* paths checked by the host kernel, of which the virtual tree knows nothing */          \
 	"landlock_create_ruleset\nlandlock_add_rule\nlandlock_restrict_self\n"                   \
 	"lsm_set_self_attr\nlsm_get_self_attr\nlsm_list_modules\n"                       \
-	"file_getattr\nfile_setattr\n"                                                           \
+	"file_getattr\nfile_setattr\nsetxattrat\ngetxattrat\nlistxattrat\nremovexattrat\n"         \
 	/* rarely built in, or remains of old kernels */                                         \
 	"modify_ldt\nuselib\nsysfs\nustat\n_sysctl\nnfsservctl\ncreate_module\nquery_module\n"    \
 	"get_kernel_syms\ngetpmsg\nputpmsg\nafs_syscall\ntuxcall\nsecurity\nvserver\n"            \
@@ -57,11 +59,12 @@
 	"0x5412\n0x541c\n0x541d\n0x5423\n0x5437\n"                                               \
 	/* FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR */                                                 \
 	"0x40086602\n0x401c5820"
+/* clang-format on */
 
-#define OPTION(k, member, d, h)                                                                  \
-	{                                                                                        \
-		.key = k, .type = BV_OPT_WORDS, .offset = offsetof(struct blocklist_conf, member), \
-		.def = d, .help = h                                                              \
+#define OPTION(k, member, d, h)                                                                                  \
+	{                                                                                                        \
+		.key = (k), .type = BV_OPT_WORDS, .offset = offsetof(struct blocklist_conf, member), .def = (d), \
+		.help = (h)                                                                                      \
 	}
 static const struct bv_option options[] = {
 	OPTION("eperm", eperm, EPERM_DEFAULT, "System calls that fail with EPERM."),
@@ -82,7 +85,7 @@ static int deny_all(struct blocklist *m, const char *key, const struct bv_string
 
 		if (r == -EINVAL) {
 			snprintf(text, sizeof(text), "%s: %s: \"%.100s\" is no system call",
-			         m->host->option_where(m->self, key), key, names->item[i]);
+				 m->host->option_where(m->self, key), key, names->item[i]);
 			m->host->fail(m->self, text);
 		}
 		if (r < 0)

@@ -22,35 +22,48 @@
  * clone(2) knows no CLONE_NEWTIME: that bit is part of its exit signal.  CLONE_PTRACE would make
  * a child of a thread that is under exec redirection a tracee of the supervisor.
  */
-#define CLONE_NAMESPACES                                                                         \
-	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |            \
-	 CLONE_NEWPID | CLONE_NEWNET)
+#define CLONE_NAMESPACES \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 #define CLONE_REFUSED ((uint32_t)CLONE_NAMESPACES | CLONE_PTRACE)
 #define UNSHARE_REFUSED ((uint32_t)CLONE_NAMESPACES | CLONE_NEWTIME)
 
 #define LOW 0xffffffffu
-#define IS(i, v) {.index = (i), .op = BV_EQ, .mask = LOW, .value = (uint32_t)(v)}
-#define FROM(i, v) {.index = (i), .op = BV_GE, .mask = LOW, .value = (uint32_t)(v)}
-#define UPTO(i, v) {.index = (i), .op = BV_LE, .mask = LOW, .value = (uint32_t)(v)}
-#define HAS(i, bits) {.index = (i), .op = BV_NE, .mask = (uint32_t)(bits), .value = 0}
-#define ONLY(i, bits) {.index = (i), .op = BV_EQ, .mask = (uint32_t) ~(uint32_t)(bits), .value = 0}
+#define IS(i, v)                                                               \
+	{                                                                      \
+		.index = (i), .op = BV_EQ, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define FROM(i, v)                                                             \
+	{                                                                      \
+		.index = (i), .op = BV_GE, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define UPTO(i, v)                                                             \
+	{                                                                      \
+		.index = (i), .op = BV_LE, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define HAS(i, bits)                                                            \
+	{                                                                       \
+		.index = (i), .op = BV_NE, .mask = (uint32_t)(bits), .value = 0 \
+	}
+#define ONLY(i, bits)                                                                       \
+	{                                                                                   \
+		.index = (i), .op = BV_EQ, .mask = (uint32_t) ~(uint32_t)(bits), .value = 0 \
+	}
 
-#define REFUSE(name, e, n, ...)                                                                  \
-	{                                                                                        \
-		.syscall = name, .action = BV_ACT_ERRNO, .err = e, .n_cond = n,                  \
-		.cond = { __VA_ARGS__ }                                                          \
+#define REFUSE(name, e, n, ...)                                                                               \
+	{                                                                                                     \
+		.syscall = (name), .action = BV_ACT_ERRNO, .err = (e), .n_cond = (n), .cond = { __VA_ARGS__ } \
 	}
-#define ALLOW(name)                                                                              \
-	{                                                                                        \
-		.syscall = name, .action = BV_ACT_ALLOW                                          \
+#define ALLOW(name)                                       \
+	{                                                 \
+		.syscall = (name), .action = BV_ACT_ALLOW \
 	}
-#define ALLOW_IF(name, n, ...)                                                                   \
-	{                                                                                        \
-		.syscall = name, .action = BV_ACT_ALLOW, .n_cond = n, .cond = { __VA_ARGS__ }    \
+#define ALLOW_IF(name, n, ...)                                                                    \
+	{                                                                                         \
+		.syscall = (name), .action = BV_ACT_ALLOW, .n_cond = (n), .cond = { __VA_ARGS__ } \
 	}
 #define ASK(name, n, ...)                                                                        \
 	{                                                                                        \
-		.syscall = name, .action = BV_ACT_TRAP, .n_cond = n, .cond = { __VA_ARGS__ }     \
+		.syscall = (name), .action = BV_ACT_TRAP, .n_cond = (n), .cond = { __VA_ARGS__ } \
 	}
 
 static const struct bv_rule fixed[] = {
@@ -64,8 +77,7 @@ static const struct bv_rule fixed[] = {
 	 * most restrictive (seccomp(2)), so plain filters are the guest's business.  A listener
 	 * would put its answers in the place of ours.
 	 */
-	REFUSE("seccomp", EPERM, 2, IS(0, SECCOMP_SET_MODE_FILTER),
-	       HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
+	REFUSE("seccomp", EPERM, 2, IS(0, SECCOMP_SET_MODE_FILTER), HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
 	ALLOW("seccomp"),
 	/* Query, no randomization (debuggers), 32-bit uname and the 2.6 name: what changes no checks. */
 	ALLOW_IF("personality", 1, IS(0, LOW)),
@@ -92,8 +104,8 @@ static int add(struct blocklist *m, const struct bv_rule *rule)
 	return r;
 }
 
-static int read_ranges(struct blocklist *m, const char *key, const struct bv_strings *words,
-                       struct range **out, size_t *n)
+static int read_ranges(struct blocklist *m, const char *key, const struct bv_strings *words, struct range **out,
+		       size_t *n)
 {
 	struct range *list = calloc(words->n + 1, sizeof(*list));
 	char text[512];
@@ -102,9 +114,8 @@ static int read_ranges(struct blocklist *m, const char *key, const struct bv_str
 		return -ENOMEM;
 	for (size_t i = 0; i < words->n; i++)
 		if (range_parse(words->item[i], &list[i]) < 0) {
-			snprintf(text, sizeof(text),
-			         "%s: %s: \"%.100s\" is no command number or range (0x5401-0x540b)",
-			         m->host->option_where(m->self, key), key, words->item[i]);
+			snprintf(text, sizeof(text), "%s: %s: \"%.100s\" is no command number or range (0x5401-0x540b)",
+				 m->host->option_where(m->self, key), key, words->item[i]);
 			m->host->fail(m->self, text);
 			free(list);
 			return -EINVAL;
@@ -122,10 +133,10 @@ static int add_ranges(struct blocklist *m, const char *key, const struct bv_stri
 
 	for (size_t i = 0; r >= 0 && i < n; i++) {
 		struct bv_rule rule = {.syscall = "ioctl",
-		                       .action = err ? BV_ACT_ERRNO : BV_ACT_ALLOW,
-		                       .err = (uint16_t)err,
-		                       .n_cond = 2,
-		                       .cond = {FROM(1, list[i].first), UPTO(1, list[i].last)}};
+				       .action = err ? BV_ACT_ERRNO : BV_ACT_ALLOW,
+				       .err = (uint16_t)err,
+				       .n_cond = 2,
+				       .cond = {FROM(1, list[i].first), UPTO(1, list[i].last)}};
 
 		if (list[i].first == list[i].last) {
 			rule.n_cond = 1;
@@ -146,8 +157,7 @@ static int add_ranges(struct blocklist *m, const char *key, const struct bv_stri
 static int add_ioctls(struct blocklist *m, const struct blocklist_conf *conf)
 {
 	/* Interface queries (SIOCGIF*) belong to the module that serves the network. */
-	static const struct bv_rule interfaces =
-		ASK("ioctl", 2, FROM(1, 0x8910), UPTO(1, 0x8970));
+	static const struct bv_rule interfaces = ASK("ioctl", 2, FROM(1, 0x8910), UPTO(1, 0x8970));
 	static const struct bv_rule rest = REFUSE("ioctl", ENOTTY, 0);
 	int r = add_ranges(m, "ioctl-eperm", &conf->ioctl_eperm, EPERM);
 

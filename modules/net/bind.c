@@ -27,7 +27,7 @@ static int may_bind_inside(struct net *m, const struct sock *s, const struct add
 {
 	int protocol = s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 	bool shares = sock_option(s->fd, SOL_SOCKET, SO_REUSEPORT) != 0 ||
-	              (s->type == SOCK_DGRAM && sock_option(s->fd, SOL_SOCKET, SO_REUSEADDR) != 0);
+		      (s->type == SOCK_DGRAM && sock_option(s->fd, SOL_SOCKET, SO_REUSEADDR) != 0);
 
 	if (addr_scope(a) == ADDR_BEYOND)
 		return -EADDRNOTAVAIL;

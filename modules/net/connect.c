@@ -19,8 +19,8 @@ struct connecting {
 	struct target target;
 	struct bv_creds creds;
 	struct timeval limit; /* the guest's SO_SNDTIMEO; 0: none */
-	struct addr wanted;   /* as the guest said it */
-	int64_t paused;       /* ms spent waiting for a crowded listener */
+	struct addr wanted; /* as the guest said it */
+	int64_t paused; /* ms spent waiting for a crowded listener */
 	bool begun;
 	int result;
 };
@@ -181,7 +181,7 @@ static enum bv_verdict done_pause(struct bv_call *call, void *arg)
 
 	if (call)
 		return connect_found(c, call,
-		                     target_find(c->net, call, &c->sock, &c->wanted, TARGET_CONNECT, &c->target));
+				     target_find(c->net, call, &c->sock, &c->wanted, TARGET_CONNECT, &c->target));
 	connecting_free(c);
 	return BV_REPLIED;
 }

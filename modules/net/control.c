@@ -13,7 +13,7 @@
 #include "net.h"
 
 #define CONTROL_MAX 65536 /* as large as net.core.optmem_max is by default, and then some */
-#define FDS_MAX 253       /* SCM_MAX_FD, unix(7) */
+#define FDS_MAX 253 /* SCM_MAX_FD, unix(7) */
 #ifndef SCM_TXTIME
 #define SCM_TXTIME SO_TXTIME
 #endif
@@ -94,7 +94,7 @@ static int add_creds(struct net *m, struct bv_call *call, struct control *c, con
 }
 
 static int socket_level(struct net *m, struct bv_call *call, const struct sock *s, struct control *c, int type,
-                        const unsigned char *data, size_t len)
+			const unsigned char *data, size_t len)
 {
 	uint32_t value;
 
@@ -144,8 +144,8 @@ static int inet_level(struct net *m, struct control *c, int level, int type, con
 	} else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) {
 		memcpy(&p6, data, len < sizeof(p6) ? len : sizeof(p6));
 		r = packet_info(m, len, sizeof(p6), (int)p6.ipi6_ifindex);
-	} else if (level == IPPROTO_IP ? type != IP_TTL && type != IP_TOS :
-	                                 type != IPV6_HOPLIMIT && type != IPV6_TCLASS && type != IPV6_DONTFRAG) {
+	} else if (level == IPPROTO_IP ? type != IP_TTL && type != IP_TOS
+				       : type != IPV6_HOPLIMIT && type != IPV6_TCLASS && type != IPV6_DONTFRAG) {
 		/* Source routes and extension headers need CAP_NET_RAW; the rest is not for sending. */
 		r = (level == IPPROTO_IP && type == IP_RETOPTS) || level == IPPROTO_IPV6 ? -EPERM : -EINVAL;
 	}
@@ -154,8 +154,8 @@ static int inet_level(struct net *m, struct control *c, int level, int type, con
 	return r;
 }
 
-static int one(struct net *m, struct bv_call *call, const struct sock *s, struct control *c,
-               const struct cmsghdr *h, const unsigned char *data, size_t len)
+static int one(struct net *m, struct bv_call *call, const struct sock *s, struct control *c, const struct cmsghdr *h,
+	       const unsigned char *data, size_t len)
 {
 	if (h->cmsg_level == SOL_SOCKET)
 		return socket_level(m, call, s, c, h->cmsg_type, data, len);
@@ -171,7 +171,7 @@ static int one(struct net *m, struct bv_call *call, const struct sock *s, struct
 }
 
 int control_read(struct net *m, struct bv_call *call, const struct sock *s, uint64_t at, uint64_t len,
-                 struct control *out)
+		 struct control *out)
 {
 	struct control c = {0};
 	bv_autofree unsigned char *in = NULL;

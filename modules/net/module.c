@@ -11,8 +11,8 @@
  * the host are out of reach.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "net.h"
@@ -40,15 +40,16 @@ static const struct bv_need needs[] = {
 /* The first port that needs no privilege, ip(7). */
 static unsigned low_port(void)
 {
-	FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
-	unsigned port = LOW_PORT_DEFAULT;
+	bv_autofd int fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_RDONLY | O_CLOEXEC);
+	char text[16], *end;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	unsigned long port;
 
-	if (!f)
-		return port;
-	if (fscanf(f, "%u", &port) != 1)
-		port = LOW_PORT_DEFAULT;
-	fclose(f);
-	return port;
+	if (n <= 0)
+		return LOW_PORT_DEFAULT;
+	text[n] = '\0';
+	port = strtoul(text, &end, 10);
+	return end == text || port > 65536 ? LOW_PORT_DEFAULT : (unsigned)port;
 }
 
 static void fini(void *self)

@@ -4,8 +4,7 @@
 
 #include "net.h"
 
-static enum bv_verdict name(struct net *m, struct bv_call *call,
-                            int (*get)(int, struct sockaddr *, socklen_t *))
+static enum bv_verdict name(struct net *m, struct bv_call *call, int (*get)(int, struct sockaddr *, socklen_t *))
 {
 	bv_autosock struct sock s = {.fd = -1};
 	struct addr a = {.len = sizeof(a.any)};

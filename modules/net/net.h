@@ -35,8 +35,8 @@ struct net {
 	int mode;
 	bool netlink; /* routing sockets in mode none too */
 	unsigned low_port; /* ip_unprivileged_port_start */
-	unsigned lo;       /* interface index of the loopback */
-	int diag;          /* NETLINK_SOCK_DIAG socket, or -1 */
+	unsigned lo; /* interface index of the loopback */
+	int diag; /* NETLINK_SOCK_DIAG socket, or -1 */
 	bool diag_warned;
 	char token[ABSTRACT_TOKEN];
 	uint32_t next_name; /* of automatic abstract names */
@@ -66,7 +66,7 @@ void sock_put(struct sock *s);
 #define bv_autosock __attribute__((cleanup(sock_put)))
 bool sock_is_inet(const struct sock *s);
 int sock_option(int fd, int level, int name); /* an int option's value, or -errno */
-bool sock_blocks(const struct sock *s);       /* O_NONBLOCK is not set */
+bool sock_blocks(const struct sock *s); /* O_NONBLOCK is not set */
 /* Copies a guest's address: 0, -EINVAL, -EFAULT. */
 int sock_read_addr(struct net *m, struct bv_call *call, uint64_t at, int len, struct addr *out);
 /* Writes an address and its length as the kernel does (value-result): 0, -EINVAL, -EFAULT. */
@@ -75,8 +75,8 @@ int sock_write_addr(struct net *m, struct bv_call *call, uint64_t at, uint64_t l
 /* ---- owner.c: which sockets of the host's loopback are this sandbox's ---- */
 int owner_remember(struct net *m, uint64_t cookie);
 enum receiver {
-	RECEIVER_NONE,    /* nobody, or somebody else's socket, or it cannot be told */
-	RECEIVER_OWN,     /* a socket of this sandbox */
+	RECEIVER_NONE, /* nobody, or somebody else's socket, or it cannot be told */
+	RECEIVER_OWN, /* a socket of this sandbox */
 	RECEIVER_CROWDED, /* one that would drop a connection now: its queue is full */
 };
 /* Who receives what is sent to `to` (from `from`, NULL: unknown yet). */
@@ -99,14 +99,14 @@ void unix_show(struct net *m, const struct addr *in, struct addr *out);
 /* ---- target.c: the verdict about a destination ---- */
 enum target_use { TARGET_CONNECT, TARGET_SEND };
 struct target {
-	struct addr to;    /* len 0: no address */
-	int hold;          /* owned, or -1 */
-	bool inside;       /* mode none, Internet: allowed for the socket that received there then */
+	struct addr to; /* len 0: no address */
+	int hold; /* owned, or -1 */
+	bool inside; /* mode none, Internet: allowed for the socket that received there then */
 };
 #define TARGET_DROP 1 /* the datagram reaches nobody: say it was sent */
 /* 0, TARGET_DROP or -errno; -EAGAIN: a connection would be dropped now. */
-int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in,
-                enum target_use use, struct target *out);
+int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in, enum target_use use,
+		struct target *out);
 
 /* A destination found before, looked at again since time has passed: 0, TARGET_DROP or -errno. */
 int target_again(struct net *m, const struct sock *s, struct target *t, enum target_use use);
@@ -123,7 +123,7 @@ struct control {
 };
 /* Copies, checks and translates what the guest passes along. */
 int control_read(struct net *m, struct bv_call *call, const struct sock *s, uint64_t at, uint64_t len,
-                 struct control *out);
+		 struct control *out);
 /* Tells the receiver whose ids the message comes with, where the kernel would take ours. */
 void control_add_sender(struct net *m, struct bv_call *call, struct control *c);
 void control_fini(struct control *c);
@@ -139,10 +139,10 @@ struct message {
 	size_t len, sent;
 	int flags;
 	bool blocking, drop;
-	uint64_t len_at;   /* sendmmsg: where the guest wants the length; 0 none */
-	unsigned tries;    /* in vain, in a row */
-	int64_t deadline;  /* ms of CLOCK_MONOTONIC; -1 none */
-	int result;        /* of the last try */
+	uint64_t len_at; /* sendmmsg: where the guest wants the length; 0 none */
+	unsigned tries; /* in vain, in a row */
+	int64_t deadline; /* ms of CLOCK_MONOTONIC; -1 none */
+	int result; /* of the last try */
 };
 struct message *message_new(struct net *m);
 void message_free(struct message *s);

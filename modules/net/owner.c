@@ -58,9 +58,9 @@ static int ask(int *diag, const struct inet_diag_req_v2 *q, bool dump, answer_fn
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 q;
 	} msg = {.h = {.nlmsg_len = sizeof(msg),
-	               .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-	               .nlmsg_flags = NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0)},
-	         .q = *q};
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0)},
+		 .q = *q};
 	char buf[REPLY_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 	int r;
 
@@ -102,11 +102,10 @@ static void note_answer(const struct inet_diag_msg *msg, void *arg)
 
 /* The socket that receives at `to`: 0 and *out filled, -ENOENT nobody, or -errno. */
 static int look_up(struct net *m, int protocol, const struct addr *to, const struct addr *from,
-                   struct inet_diag_msg *out)
+		   struct inet_diag_msg *out)
 {
-	struct inet_diag_req_v2 q = {.sdiag_family = (uint8_t)to->sa.sa_family,
-	                             .sdiag_protocol = (uint8_t)protocol,
-	                             .idiag_states = ~0u};
+	struct inet_diag_req_v2 q = {
+		.sdiag_family = (uint8_t)to->sa.sa_family, .sdiag_protocol = (uint8_t)protocol, .idiag_states = ~0u};
 	struct addr none = *to;
 	struct inet_diag_sockid *id = &q.id;
 	int r;
@@ -132,7 +131,7 @@ static int look_up(struct net *m, int protocol, const struct addr *to, const str
 	if (r < 0 && r != -ENOENT && !m->diag_warned) {
 		m->diag_warned = true;
 		m->host->log(m->self, BV_LOG_WARN,
-		             "this kernel does not say whose a socket is (sock_diag): loopback connections fail");
+			     "this kernel does not say whose a socket is (sock_diag): loopback connections fail");
 	}
 	return r;
 }
@@ -193,17 +192,17 @@ static void forget_dead(struct net *m)
 	};
 	struct owned *o, *next;
 
-	HASH_ITER(hh, m->owned, o, next)
+	HASH_ITER (hh, m->owned, o, next)
 		o->alive = false;
 	for (size_t i = 0; i < BV_ROWS_OF(list); i++) {
 		struct inet_diag_req_v2 q = {.sdiag_family = list[i].family,
-		                             .sdiag_protocol = list[i].protocol,
-		                             .idiag_states = list[i].states};
+					     .sdiag_protocol = list[i].protocol,
+					     .idiag_states = list[i].states};
 
 		if (ask(&m->diag, &q, true, note_alive, m) < 0)
 			return;
 	}
-	HASH_ITER(hh, m->owned, o, next) {
+	HASH_ITER (hh, m->owned, o, next) {
 		if (o->alive)
 			continue;
 		HASH_DEL(m->owned, o);
@@ -233,7 +232,7 @@ void owner_fini(struct net *m)
 {
 	struct owned *o, *next;
 
-	HASH_ITER(hh, m->owned, o, next) {
+	HASH_ITER (hh, m->owned, o, next) {
 		HASH_DEL(m->owned, o);
 		free(o);
 	}

@@ -31,11 +31,11 @@ static uint32_t other_end(uint32_t ino)
 		struct nlmsghdr h;
 		struct unix_diag_req q;
 	} msg = {.h = {.nlmsg_len = sizeof(msg), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
-	         .q = {.sdiag_family = AF_UNIX,
-	               .udiag_states = ~0u,
-	               .udiag_ino = ino,
-	               .udiag_show = UDIAG_SHOW_PEER,
-	               .udiag_cookie = {~0u, ~0u}}};
+		 .q = {.sdiag_family = AF_UNIX,
+		       .udiag_states = ~0u,
+		       .udiag_ino = ino,
+		       .udiag_show = UDIAG_SHOW_PEER,
+		       .udiag_cookie = {~0u, ~0u}}};
 	char buf[1024] __attribute__((aligned(NLMSG_ALIGNTO)));
 	const struct nlmsghdr *h = (const struct nlmsghdr *)buf;
 	bv_autofd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);

@@ -9,20 +9,32 @@
 #include "net.h"
 
 #define LOW 0xffffffffu
-#define IS(i, v) {.index = (i), .op = BV_EQ, .mask = LOW, .value = (uint32_t)(v)}
-#define FROM(i, v) {.index = (i), .op = BV_GE, .mask = LOW, .value = (uint32_t)(v)}
-#define UPTO(i, v) {.index = (i), .op = BV_LE, .mask = LOW, .value = (uint32_t)(v)}
-#define TYPE(t) {.index = 1, .op = BV_EQ, .mask = 0xf, .value = (t)}
+#define IS(i, v)                                                               \
+	{                                                                      \
+		.index = (i), .op = BV_EQ, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define FROM(i, v)                                                             \
+	{                                                                      \
+		.index = (i), .op = BV_GE, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define UPTO(i, v)                                                             \
+	{                                                                      \
+		.index = (i), .op = BV_LE, .mask = LOW, .value = (uint32_t)(v) \
+	}
+#define TYPE(t)                                                    \
+	{                                                          \
+		.index = 1, .op = BV_EQ, .mask = 0xf, .value = (t) \
+	}
 
-#define RULE(name, act, e, n, ...)                                                               \
-	{                                                                                        \
-		.syscall = name, .action = act, .err = e, .n_cond = n, .cond = { __VA_ARGS__ }   \
+#define RULE(name, act, e, n, ...)                                                                     \
+	{                                                                                              \
+		.syscall = (name), .action = (act), .err = (e), .n_cond = (n), .cond = { __VA_ARGS__ } \
 	}
 #define ALLOW(name, n, ...) RULE(name, BV_ACT_ALLOW, 0, n, __VA_ARGS__)
 #define ASK(name, n, ...) RULE(name, BV_ACT_TRAP, 0, n, __VA_ARGS__)
 #define REFUSE(name, e, n, ...) RULE(name, BV_ACT_ERRNO, e, n, __VA_ARGS__)
 
-#define FASTOPEN_CONNECT 30   /* TCP_FASTOPEN_CONNECT, since 4.11 */
+#define FASTOPEN_CONNECT 30 /* TCP_FASTOPEN_CONNECT, since 4.11 */
 #define FASTOPEN_NO_COOKIE 34 /* TCP_FASTOPEN_NO_COOKIE, since 4.15 */
 #define MULTIPATH 262 /* IPPROTO_MPTCP, since 5.6 */
 /* Not in every libc yet. */
@@ -30,16 +42,15 @@
 #define PEER_PIDFD 77 /* SO_PEERPIDFD, since 6.5 */
 
 /* Protocols are an allowlist: SCTP, L2TP and others take addresses where no handler looks. */
-#define HOST_FAMILY(f)                                                                           \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, 0)),                               \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, IPPROTO_TCP)),                     \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, MULTIPATH)),                       \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM), IS(2, 0)),                                \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM), IS(2, IPPROTO_UDP)),                      \
-	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM),                                           \
-	      IS(2, (f) == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)),                            \
-	REFUSE("socket", EPROTONOSUPPORT, 2, IS(0, f), TYPE(SOCK_STREAM)),                       \
-	REFUSE("socket", EPROTONOSUPPORT, 2, IS(0, f), TYPE(SOCK_DGRAM))
+#define HOST_FAMILY(f)                                                                                                 \
+	ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, 0)),                                                     \
+		ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, IPPROTO_TCP)),                                   \
+		ALLOW("socket", 3, IS(0, f), TYPE(SOCK_STREAM), IS(2, MULTIPATH)),                                     \
+		ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM), IS(2, 0)),                                              \
+		ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM), IS(2, IPPROTO_UDP)),                                    \
+		ALLOW("socket", 3, IS(0, f), TYPE(SOCK_DGRAM), IS(2, (f) == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6)), \
+		REFUSE("socket", EPROTONOSUPPORT, 2, IS(0, f), TYPE(SOCK_STREAM)),                                     \
+		REFUSE("socket", EPROTONOSUPPORT, 2, IS(0, f), TYPE(SOCK_DGRAM))
 static const struct bv_rule host_rules[] = {
 	HOST_FAMILY(AF_INET),
 	HOST_FAMILY(AF_INET6),
@@ -114,8 +125,7 @@ static int route(struct net *m, const struct bv_handler *row)
 int rules_register(struct net *m)
 {
 	const struct bv_handler *const all[] = {bind_rows, connect_rows, names_rows, peer_rows, send_rows, iface_rows};
-	int r = m->mode == NET_HOST ? add(m, host_rules, BV_ROWS(host_rules)) :
-	                              add(m, none_rules, BV_ROWS(none_rules));
+	int r = m->mode == NET_HOST ? add(m, host_rules, BV_ROWS(host_rules)) : add(m, none_rules, BV_ROWS(none_rules));
 
 	if (r >= 0 && (m->mode == NET_HOST || m->netlink))
 		r = add(m, netlink_rules, BV_ROWS(netlink_rules));

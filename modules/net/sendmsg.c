@@ -12,7 +12,7 @@
 #include "net.h"
 
 #define IOV_MAX_KERNEL 1024 /* UIO_MAXIOV */
-#define MMSG_MAX 128        /* messages sent for one call; the guest sees a smaller count */
+#define MMSG_MAX 128 /* messages sent for one call; the guest sees a smaller count */
 #define COMPAT_FLAG 0x80000000u /* MSG_CMSG_COMPAT: EINVAL for 64-bit callers */
 
 /* struct user_msghdr of the kernel: the same on all 64-bit architectures. */

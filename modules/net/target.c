@@ -26,8 +26,7 @@ static int inet_shape(const struct sock *s, struct addr *a, enum target_use use)
 		a->sa.sa_family = AF_INET;
 	if (a->sa.sa_family == AF_INET)
 		return a->len < sizeof(a->in) ? -EINVAL : 0;
-	return s->domain == AF_INET6 && a->len < offsetof(struct sockaddr_in6, sin6_scope_id) ?
-	               -EINVAL : -EAFNOSUPPORT;
+	return s->domain == AF_INET6 && a->len < offsetof(struct sockaddr_in6, sin6_scope_id) ? -EINVAL : -EAFNOSUPPORT;
 }
 
 /* The sender's own address for the look-up, when it has one. */
@@ -84,8 +83,7 @@ static int inside(struct net *m, const struct sock *s, struct target *t, enum ta
 	return use == TARGET_SEND && protocol == IPPROTO_UDP ? TARGET_DROP : -ECONNREFUSED;
 }
 
-static int find_inet(struct net *m, const struct sock *s, const struct addr *in, enum target_use use,
-                     struct target *t)
+static int find_inet(struct net *m, const struct sock *s, const struct addr *in, enum target_use use, struct target *t)
 {
 	int r;
 
@@ -121,7 +119,7 @@ static int find_netlink(const struct addr *in, enum target_use use, struct targe
 }
 
 static int find_unix(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in,
-                     enum target_use use, struct target *t)
+		     enum target_use use, struct target *t)
 {
 	if (use == TARGET_SEND && s->type == SOCK_SEQPACKET)
 		return 0; /* the kernel ignores the address */
@@ -139,8 +137,8 @@ static int find_unix(struct net *m, struct bv_call *call, const struct sock *s, 
 	return unix_target(m, call, in, &t->to, &t->hold);
 }
 
-int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in,
-                enum target_use use, struct target *out)
+int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in, enum target_use use,
+		struct target *out)
 {
 	struct target t = {.hold = -1};
 	int r;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -218,15 +219,19 @@ static int target_path(struct net *m, struct bv_call *call, const char *path, st
 /* Splits an address of our own spelling: the kept directory's descriptor, and the name in it. */
 static int own_spelling(struct net *m, const char *path, const char **name)
 {
-	int fd, n = 0;
+	const char *number = path + strlen(DIR_PREFIX);
+	char *end;
+	long fd;
 
-	if (strncmp(path, DIR_PREFIX, strlen(DIR_PREFIX)) != 0 ||
-	    sscanf(path + strlen(DIR_PREFIX), "%9d/%n", &fd, &n) != 1 || n == 0)
+	if (strncmp(path, DIR_PREFIX, strlen(DIR_PREFIX)) != 0)
+		return -1;
+	fd = strtol(number, &end, 10);
+	if (end == number || *end != '/')
 		return -1;
 	for (size_t i = 0; i < m->n_dirs; i++)
 		if (m->dir[i].fd == fd) {
-			*name = path + strlen(DIR_PREFIX) + n;
-			return fd;
+			*name = end + 1;
+			return m->dir[i].fd;
 		}
 	return -1;
 }
