@@ -1,102 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making and removing names: mkdir, mknod, rmdir, unlink. */
+/*
+ * Making and removing names: mkdir, mknod, rmdir, unlink.  Device nodes cannot be made, since one
+ * in the upper would be a door to the host's device.
+ */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "change.h"
+#include "entry.h"
 
-/* Is the last component "." or ".."?  They have errnos of their own (path_resolution(7)). */
-static int last_dots(const char *path)
+/* ---- making ---- */
+
+static int make_dir(int dir, const char *name, const void *arg)
 {
-	size_t n = strlen(path);
+	const mode_t *mode = arg;
 
-	while (n && path[n - 1] == '/')
-		n--;
-	if (n && path[n - 1] == '.') {
-		if (n == 1 || path[n - 2] == '/')
-			return 1;
-		if (path[n - 2] == '.' && (n == 2 || path[n - 3] == '/'))
-			return 2;
-	}
-	return 0;
+	return mkdirat(dir, name, *mode) < 0 ? -errno : 0;
 }
 
-/* What mkdir and mknod share: l names a place where something new may be made. */
-static int make_ready(struct vfs *v, struct bv_call *call, struct loc *l, int *dir, const char **name)
+static int do_mkdir(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, uint64_t raw)
 {
-	if (l->probed || l->dotted)
-		return -EEXIST;
-	if (l->view == V_SYNTH)
-		return -ENOENT; /* as procfs says: nothing can be made there */
-	int r = perm_create(v, call, l);
+	mode_t mode = (mode_t)raw & 01777; /* mkdir(2): no set-id bits */
+	struct entry e;
+	int r = entry_walk(v, call, dirfd, ptr, W_CREATE, &e);
+
 	if (r < 0)
 		return r;
-	v->host->as_creds(NULL);
-	*dir = upper_parent_fd(v, l, name);
-	if (*dir < 0)
-		return *dir;
-	if (l->dir_view == V_RW)
-		v->host->as_guest(call);
-	return 0;
-}
-
-static int make_done(struct vfs *v, struct bv_call *call, struct loc *l, int dir, const char *name, bool is_dir)
-{
-	int r = l->dir_view == V_RW ? 0 : upper_own(v, call, dir, name);
-
+	r = entry_check_new(v, call, &e, true);
 	if (r == 0)
-		r = upper_created(v, l, is_dir);
-	if (r < 0)
-		(void)unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0);
+		r = entry_make(v, call, &e.l, true, make_dir, &mode);
+	loc_fini(&e.l);
 	return r;
-}
-
-static int make_node(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, mode_t mode)
-{
-	struct loc l;
-	const char *name;
-	bool is_dir = S_ISDIR(mode);
-	int r = vfs_walk_guest(v, call, dirfd, ptr, W_NOFOLLOW | W_CREATE, &l);
-
-	if (r < 0)
-		return r;
-	bv_autofd int dir = -1;
-	r = make_ready(v, call, &l, &dir, &name);
-	if (r == 0 && l.must_dir && !is_dir)
-		r = -ENOENT;
-	int mask = r < 0 ? r : v->host->umask(call);
-	if (mask < 0)
-		r = mask;
-	if (r == 0) {
-		mode_t old = umask((mode_t)mask);
-
-		/* The parent was resolved and the name holds no slash: nothing is followed. */
-		r = is_dir ? mkdirat(dir, name, mode & 07777) : mknodat(dir, name, mode, 0);
-		r = r < 0 ? -errno : 0;
-		umask(old);
-		if (r == 0)
-			r = make_done(v, call, &l, dir, name, is_dir);
-	}
-	loc_fini(&l);
-	return r;
-}
-
-BV_SYSCALL(mkdirat)
-{
-	return REPLY((struct vfs *)self, call,
-	             make_node(self, call, (int)call->arg[0], call->arg[1], S_IFDIR | ((mode_t)call->arg[2] & 01777)));
 }
 
 BV_SYSCALL(mkdir)
 {
-	return REPLY((struct vfs *)self, call,
-	             make_node(self, call, AT_FDCWD, call->arg[0], S_IFDIR | ((mode_t)call->arg[1] & 01777)));
+	return REPLY((struct vfs *)self, call, do_mkdir(self, call, AT_FDCWD, call->arg[0], call->arg[1]));
 }
 
-static int do_mknod(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, mode_t mode)
+BV_SYSCALL(mkdirat)
 {
+	return REPLY((struct vfs *)self, call, do_mkdir(self, call, (int)call->arg[0], call->arg[1], call->arg[2]));
+}
+
+static int make_node(int dir, const char *name, const void *arg)
+{
+	const mode_t *mode = arg;
+
+	return mknodat(dir, name, *mode, 0) < 0 ? -errno : 0;
+}
+
+static int do_mknod(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, uint64_t raw)
+{
+	mode_t mode = (mode_t)(raw & 0xffff); /* umode_t is 16 bits wide */
+	struct entry e;
+
 	switch (mode & S_IFMT) {
 	case 0:
 		mode |= S_IFREG;
@@ -104,138 +62,86 @@ static int do_mknod(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr
 	case S_IFREG:
 	case S_IFIFO:
 	case S_IFSOCK:
+	case S_IFCHR:
+	case S_IFBLK:
 		break;
 	case S_IFDIR:
 		return -EPERM;
-	case S_IFCHR:
-	case S_IFBLK:
-		return -EPERM; /* no guest has CAP_MKNOD */
 	default:
 		return -EINVAL;
 	}
-	return make_node(v, call, dirfd, ptr, mode & (S_IFMT | 07777));
-}
-
-BV_SYSCALL(mknodat)
-{
-	return REPLY((struct vfs *)self, call, do_mknod(self, call, (int)call->arg[0], call->arg[1], (mode_t)call->arg[2]));
+	int r = entry_walk(v, call, dirfd, ptr, W_CREATE, &e);
+	if (r < 0)
+		return r;
+	r = entry_check_new(v, call, &e, false);
+	if (r == 0 && (S_ISCHR(mode) || S_ISBLK(mode)))
+		r = -EPERM; /* no guest has CAP_MKNOD */
+	if (r == 0)
+		r = entry_make(v, call, &e.l, false, make_node, &mode);
+	loc_fini(&e.l);
+	return r;
 }
 
 BV_SYSCALL(mknod)
 {
-	return REPLY((struct vfs *)self, call, do_mknod(self, call, AT_FDCWD, call->arg[0], (mode_t)call->arg[1]));
+	return REPLY((struct vfs *)self, call, do_mknod(self, call, AT_FDCWD, call->arg[0], call->arg[1]));
 }
 
-/* Removes the upper part of a merged directory that is empty to guests: only whiteouts are left. */
-static int remove_merged(int parent, const char *name)
+BV_SYSCALL(mknodat)
 {
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-
-	if (!d)
-		return -errno;
-	while ((e = readdir(d)))
-		if (strncmp(e->d_name, ".wh.", 4) == 0)
-			(void)unlinkat(fd, e->d_name, 0);
-	closedir(d);
-	return unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	return REPLY((struct vfs *)self, call, do_mknod(self, call, (int)call->arg[0], call->arg[1], call->arg[2]));
 }
 
-int change_rmdir(struct vfs *v, struct bv_call *call, struct loc *l)
+/* ---- removing ---- */
+
+static int do_unlink(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr)
 {
-	const char *name;
+	struct entry e;
+	int r = entry_walk(v, call, dirfd, ptr, W_PROBE, &e);
 
-	if (tree_has_mount(l->node))
-		return -EBUSY;
-	if (l->view == V_LOWER || l->view == V_MERGED) {
-		int empty = listing_is_empty(v, call, l);
-
-		if (empty <= 0)
-			return empty < 0 ? empty : -ENOTEMPTY;
-	}
-	v->host->as_creds(NULL);
-	bv_autofd int dir = upper_parent_fd(v, l, &name);
-	if (dir < 0)
-		return dir;
-	int r = 0;
-	if (l->view == V_RW)
-		v->host->as_guest(call);
-	if (l->view == V_MERGED)
-		r = remove_merged(dir, name);
-	else if (l->view == V_UPPER || l->view == V_RW)
-		r = unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
-	v->host->as_creds(NULL);
-	return r < 0 ? r : upper_removed(v, l);
+	if (r < 0)
+		return r;
+	bool dir = S_ISDIR(e.l.st.st_mode);
+	if (e.last != LAST_NORM)
+		r = -EISDIR;
+	else if (e.slashed)
+		r = dir ? -EISDIR : -ENOTDIR;
+	else
+		r = perm_delete(v, call, &e.l);
+	if (dir && (r == 0 || r == -EBUSY))
+		r = -EISDIR; /* Linux's own errno where POSIX says EPERM, unlink(2) */
+	if (r == 0)
+		r = entry_unlink(v, call, &e.l);
+	loc_fini(&e.l);
+	return r;
 }
 
 static int do_rmdir(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr)
 {
-	char path[PATH_MAX];
-	struct loc l;
-	ssize_t n = v->host->mem_read_str(call, path, ptr, sizeof(path));
+	static const int refused[] = {[LAST_DOT] = -EINVAL, [LAST_DOTDOT] = -ENOTEMPTY, [LAST_ROOT] = -EBUSY};
+	struct entry e;
+	int r = entry_walk(v, call, dirfd, ptr, W_PROBE, &e);
 
-	if (n < 0)
-		return (int)n;
-	int r = vfs_walk(v, call, dirfd, path, W_NOFOLLOW | W_PROBE, &l);
 	if (r < 0)
 		return r;
-	int dots = last_dots(path);
-	if (dots)
-		r = dots == 1 ? -EINVAL : -ENOTEMPTY;
-	else if (l.dotted)
-		r = -EBUSY; /* the root */
-	else if (!S_ISDIR(l.st.st_mode))
+	bool dir = S_ISDIR(e.l.st.st_mode);
+	r = e.last != LAST_NORM ? refused[e.last] : perm_delete(v, call, &e.l);
+	if (!dir && (r == 0 || r == -EBUSY))
 		r = -ENOTDIR;
-	else if (l.view == V_SYNTH)
-		r = -EPERM;
-	else
-		r = perm_delete(v, call, &l);
 	if (r == 0)
-		r = change_rmdir(v, call, &l);
-	loc_fini(&l);
+		r = entry_rmdir(v, call, &e.l);
+	loc_fini(&e.l);
 	return r;
 }
 
-int change_unlink(struct vfs *v, struct bv_call *call, struct loc *l)
+BV_SYSCALL(unlink)
 {
-	const char *name;
-
-	if (tree_has_mount(l->node))
-		return -EBUSY;
-	if (l->view == V_UPPER || l->view == V_RW) {
-		v->host->as_creds(NULL);
-		bv_autofd int dir = upper_parent_fd(v, l, &name);
-
-		if (dir < 0)
-			return dir;
-		if (l->view == V_RW)
-			v->host->as_guest(call);
-		int r = unlinkat(dir, name, 0) < 0 ? -errno : 0;
-		v->host->as_creds(NULL);
-		if (r < 0)
-			return r;
-	}
-	return upper_removed(v, l);
+	return REPLY((struct vfs *)self, call, do_unlink(self, call, AT_FDCWD, call->arg[0]));
 }
 
-static int do_unlink(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr)
+BV_SYSCALL(rmdir)
 {
-	struct loc l;
-	int r = vfs_walk_guest(v, call, dirfd, ptr, W_NOFOLLOW | W_PROBE, &l);
-
-	if (r < 0)
-		return r;
-	if (S_ISDIR(l.st.st_mode) || l.dotted)
-		r = -EISDIR; /* Linux's own errno where POSIX says EPERM, unlink(2) */
-	else if (l.view == V_SYNTH)
-		r = -EPERM;
-	else
-		r = perm_delete(v, call, &l);
-	if (r == 0)
-		r = change_unlink(v, call, &l);
-	loc_fini(&l);
-	return r;
+	return REPLY((struct vfs *)self, call, do_rmdir(self, call, AT_FDCWD, call->arg[0]));
 }
 
 BV_SYSCALL(unlinkat)
@@ -249,17 +155,7 @@ BV_SYSCALL(unlinkat)
 	                            : do_unlink(v, call, (int)call->arg[0], call->arg[1]));
 }
 
-BV_SYSCALL(unlink)
-{
-	return REPLY((struct vfs *)self, call, do_unlink(self, call, AT_FDCWD, call->arg[0]));
-}
-
-BV_SYSCALL(rmdir)
-{
-	return REPLY((struct vfs *)self, call, do_rmdir(self, call, AT_FDCWD, call->arg[0]));
-}
-
 const struct bv_handler dir_handlers[] = {
-    BV_ON(mkdir, BV_SERVE),    BV_ON(mkdirat, BV_SERVE), BV_ON(mknod, BV_SERVE), BV_ON(mknodat, BV_SERVE),
-    BV_ON(unlink, BV_SERVE), BV_ON(unlinkat, BV_SERVE), BV_ON(rmdir, BV_SERVE), {0},
+    BV_ON(mkdir, BV_SERVE),  BV_ON(mkdirat, BV_SERVE), BV_ON(mknod, BV_SERVE),    BV_ON(mknodat, BV_SERVE),
+    BV_ON(unlink, BV_SERVE), BV_ON(rmdir, BV_SERVE),   BV_ON(unlinkat, BV_SERVE), {0},
 };

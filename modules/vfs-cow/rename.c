@@ -1,112 +1,175 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rename(2).  What is in the upper is renamed there; a lower file is copied up first and leaves a
- * whiteout.  A directory that has a lower part cannot move in one step: EXDEV, as across
- * filesystems, upon which mv(1) and its like copy.
+ * rename(2).  What is in the upper is renamed there; what is the host's is copied up first and
+ * leaves a whiteout.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
-#include "change.h"
+#include "entry.h"
+#include "flatten.h"
+
+#define NOTHING_TO_DO 2
 
 static bool is_below(const struct loc *l, const struct loc *top)
 {
 	return l->len > top->len && strncmp(l->path, top->path, top->len) == 0 && l->path[top->len] == '/';
 }
 
-static bool has_lower_part(const struct loc *l)
+static bool same_parent(const struct loc *a, const struct loc *b)
 {
-	return S_ISDIR(l->st.st_mode) && (l->view == V_LOWER || l->view == V_MERGED);
+	size_t n = (size_t)(strrchr(a->path, '/') - a->path);
+
+	return n == (size_t)(strrchr(b->path, '/') - b->path) && memcmp(a->path, b->path, n) == 0;
 }
 
-#define NOTHING_TO_DO 2
-
-/* Everything that can be refused before anything changes; or NOTHING_TO_DO. */
-static int check(struct vfs *v, struct bv_call *call, struct loc *from, struct loc *to, unsigned flags)
+static bool is_dir(const struct entry *e)
 {
-	bool exists = to->probed, dir = S_ISDIR(from->st.st_mode);
-	int r;
+	return S_ISDIR(e->l.st.st_mode);
+}
 
-	if (from->dotted || (to->dotted && !(flags & RENAME_NOREPLACE)))
+static bool has_lower_part(const struct entry *e)
+{
+	return is_dir(e) && (e->l.view == V_LOWER || e->l.view == V_MERGED);
+}
+
+/* What counts as one file system: everything that the upper takes, each rw mount, each tree. */
+static const struct mount *domain(const struct entry *e)
+{
+	return e->l.dir_view == V_RW || e->l.dir_view == V_RO || e->l.dir_view == V_SYNTH ? e->l.mount : NULL;
+}
+
+/* What may be refused by the names alone, in the kernel's order (do_renameat2 of fs/namei.c). */
+static int check_names(const struct entry *from, const struct entry *to, unsigned flags)
+{
+	bool exists = to->l.probed, exchange = flags & RENAME_EXCHANGE;
+
+	if (from->last != LAST_NORM)
 		return -EBUSY;
+	if (to->last != LAST_NORM)
+		return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+	if (domain(from) != domain(to))
+		return -EXDEV;
+	if (from->l.dir_view == V_RO)
+		return -EROFS;
 	if (exists && (flags & RENAME_NOREPLACE))
 		return -EEXIST;
-	if (!exists && (flags & RENAME_EXCHANGE))
+	if (!exists && exchange)
 		return -ENOENT;
-	if (from->view == V_SYNTH || to->view == V_SYNTH || to->dir_view == V_SYNTH)
-		return from->view == V_SYNTH && to->dir_view == V_SYNTH ? -EPERM : -EXDEV;
-	if (from->view == V_RO || to->dir_view == V_RO)
-		return -EROFS;
-	if ((from->view == V_RW) != (to->dir_view == V_RW) || (from->view == V_RW && from->mount != to->mount))
-		return -EXDEV;
-	if (tree_has_mount(from->node) || tree_has_mount(to->node))
-		return -EBUSY;
-	if (!dir && to->must_dir && !(flags & RENAME_EXCHANGE))
+	if (exchange && to->slashed && !is_dir(to))
 		return -ENOTDIR;
-	if (is_below(to, from))
+	if (!is_dir(from) && (from->slashed || (!exchange && to->slashed)))
+		return -ENOTDIR;
+	if (is_dir(from) && is_below(&to->l, &from->l))
 		return -EINVAL;
-	if (is_below(from, to))
-		return flags & RENAME_EXCHANGE ? -EINVAL : -ENOTEMPTY;
-	r = perm_delete(v, call, from);
-	if (r == 0)
-		r = exists ? perm_delete(v, call, to) : perm_create(v, call, to);
-	if (r < 0)
-		return r;
-	if (exists && from->st.st_ino == to->st.st_ino && from->st.st_dev == to->st.st_dev)
-		return NOTHING_TO_DO; /* two names of one file: rename(2) does nothing */
-	if (exists && !(flags & RENAME_EXCHANGE)) {
-		if (dir && !S_ISDIR(to->st.st_mode))
-			return -ENOTDIR;
-		if (!dir && S_ISDIR(to->st.st_mode))
-			return -EISDIR;
-	}
-	if (has_lower_part(from) || ((flags & RENAME_EXCHANGE) && has_lower_part(to)))
-		return -EXDEV;
+	if (exists && is_below(&from->l, &to->l))
+		return exchange ? -EINVAL : -ENOTEMPTY;
+	if (exists && from->l.st.st_ino == to->l.st.st_ino && from->l.st.st_dev == to->l.st.st_dev)
+		return NOTHING_TO_DO; /* two names of one file, rename(2) */
+	if (tree_has_mount(from->l.node) || tree_has_mount(to->l.node))
+		return -EBUSY;
 	return 0;
 }
 
-static int in_upper(struct vfs *v, struct bv_call *call, struct loc *from, struct loc *to, unsigned flags)
+/* A directory that gets another parent is changed itself: its "..". */
+static int may_move(struct vfs *v, struct bv_call *call, struct entry *e, const struct entry *to)
+{
+	return is_dir(e) && !same_parent(&e->l, &to->l) ? perm_access(v, call, &e->l, W_OK) : 0;
+}
+
+static int check(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to, unsigned flags)
+{
+	bool exchange = flags & RENAME_EXCHANGE;
+	int r = check_names(from, to, flags);
+
+	if (r != 0 || from->l.dir_view == V_RW)
+		return r;
+	r = perm_delete(v, call, &from->l);
+	if (r == 0)
+		r = to->l.probed ? perm_delete(v, call, &to->l) : perm_create(v, call, &to->l);
+	if (r == 0 && to->l.probed && !exchange && is_dir(from) != is_dir(to))
+		r = is_dir(from) ? -ENOTDIR : -EISDIR;
+	if (r == 0)
+		r = may_move(v, call, from, to);
+	if (r == 0 && exchange)
+		r = may_move(v, call, to, from);
+	if (r == 0 && to->l.probed && is_dir(to) && !exchange) {
+		int empty = listing_is_empty(v, call, &to->l);
+
+		r = empty < 0 ? empty : empty ? 0 : -ENOTEMPTY;
+	}
+	return r;
+}
+
+/* Brings what moves into the upper. */
+static int lift(struct vfs *v, struct bv_call *call, struct entry *e)
+{
+	if (e->l.dir_view == V_RW)
+		return 0;
+	return has_lower_part(e) ? flatten(v, call, &e->l) : copyup(v, call, &e->l, 0);
+}
+
+static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to, unsigned flags)
 {
 	const char *from_name, *to_name;
-	bool dir = S_ISDIR(from->st.st_mode), other_dir = to->probed && S_ISDIR(to->st.st_mode);
+	bool rw = from->l.dir_view == V_RW, exchange = flags & RENAME_EXCHANGE;
+	bool to_dir = to->l.probed && is_dir(to);
 	int r = 0;
 
-	/* An empty directory with a lower part has to go first; it leaves a whiteout to build on. */
-	if (dir && to->probed && !(flags & RENAME_EXCHANGE) && has_lower_part(to))
-		r = change_rmdir(v, call, to);
+	/* An empty directory with a lower part goes first; it leaves a whiteout to build on. */
+	if (to_dir && !exchange && has_lower_part(to))
+		r = entry_rmdir(v, call, &to->l);
 	if (r < 0)
 		return r;
 	v->host->as_creds(NULL);
-	bv_autofd int from_dir = upper_parent_fd(v, from, &from_name);
-	if (from_dir < 0)
-		return from_dir;
-	bv_autofd int to_dir = upper_parent_fd(v, to, &to_name);
-	if (to_dir < 0)
-		return to_dir;
-	bool rw = from->view == V_RW;
+	bv_autofd int from_fd = upper_parent_fd(v, &from->l, &from_name);
+	if (from_fd < 0)
+		return from_fd;
+	bv_autofd int to_fd = upper_parent_fd(v, &to->l, &to_name);
+	if (to_fd < 0)
+		return to_fd;
 	if (rw)
-		v->host->as_guest(call);
+		r = v->host->as_guest(call);
 	/* RENAME_NOREPLACE was decided on the virtual tree; in an rw mount the host decides again. */
-	r = renameat2(from_dir, from_name, to_dir, to_name, rw ? flags : flags & RENAME_EXCHANGE) < 0 ? -errno : 0;
+	if (r == 0)
+		r = syscall(SYS_renameat2, from_fd, from_name, to_fd, to_name, rw ? flags : flags & RENAME_EXCHANGE) < 0
+		            ? -errno
+		            : 0;
 	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
-	if (flags & RENAME_EXCHANGE) {
-		r = upper_created(v, from, other_dir);
-		return r < 0 ? r : upper_created(v, to, dir);
+	r = upper_created(v, &to->l, is_dir(from));
+	if (r == 0)
+		r = exchange ? upper_created(v, &from->l, to_dir) : upper_removed(v, &from->l);
+	return r;
+}
+
+static enum bv_verdict rename_entries(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to,
+                                      unsigned flags, bv_handler_fn *handler)
+{
+	struct entry *later = from;
+	int r = check(v, call, from, to, flags);
+
+	if (r == 0)
+		r = lift(v, call, from);
+	if (r == 0 && (flags & RENAME_EXCHANGE)) {
+		later = to;
+		r = lift(v, call, to);
 	}
-	r = upper_created(v, to, dir);
-	return r < 0 ? r : upper_removed(v, from);
+	if (r == COPYUP_LATER)
+		return copyup_defer(v, call, &later->l, handler);
+	if (r == 0)
+		r = act(v, call, from, to, flags);
+	return REPLY(v, call, r == NOTHING_TO_DO ? 0 : r);
 }
 
 static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_fd, uint64_t from_ptr, int to_fd,
                                  uint64_t to_ptr, unsigned flags, bv_handler_fn *handler)
 {
-	struct loc from, to;
+	struct entry from, to;
 
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
 		return REPLY(v, call, -EINVAL);
@@ -114,32 +177,21 @@ static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_f
 		return REPLY(v, call, -EINVAL);
 	if (flags & RENAME_WHITEOUT)
 		return REPLY(v, call, -EPERM); /* needs CAP_MKNOD, which no guest has */
-	int r = vfs_walk_guest(v, call, from_fd, from_ptr, W_NOFOLLOW | W_PROBE, &from);
-	if (r < 0)
-		return REPLY(v, call, r);
-	r = vfs_walk_guest(v, call, to_fd, to_ptr, W_NOFOLLOW | W_CREATE, &to);
-	if (r < 0) {
-		loc_fini(&from);
-		return REPLY(v, call, r);
-	}
-	r = check(v, call, &from, &to, flags);
-	if (r == 0)
-		r = copyup(v, call, &from, 0);
-	struct loc *later = &from;
-	if (r == 0 && (flags & RENAME_EXCHANGE)) {
-		later = &to;
-		r = copyup(v, call, &to, 0);
-	}
-	enum bv_verdict verdict;
-	if (r == COPYUP_LATER) {
-		verdict = copyup_defer(v, call, later, handler);
-	} else {
+	int found = entry_walk(v, call, from_fd, from_ptr, W_PROBE, &from);
+	if (found < 0 && found != -ENOENT)
+		return REPLY(v, call, found);
+	/* Both parents are looked up before it matters whether the old name exists. */
+	int r = entry_walk(v, call, to_fd, to_ptr, W_CREATE, &to);
+	if (r < 0 || found < 0) {
 		if (r == 0)
-			r = in_upper(v, call, &from, &to, flags);
-		verdict = REPLY(v, call, r == NOTHING_TO_DO ? 0 : r);
+			loc_fini(&to.l);
+		if (found == 0)
+			loc_fini(&from.l);
+		return REPLY(v, call, r < 0 ? r : found);
 	}
-	loc_fini(&from);
-	loc_fini(&to);
+	enum bv_verdict verdict = rename_entries(v, call, &from, &to, flags, handler);
+	loc_fini(&from.l);
+	loc_fini(&to.l);
 	return verdict;
 }
 

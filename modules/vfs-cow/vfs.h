@@ -191,6 +191,7 @@ int loc_from_fd(struct vfs *v, struct loc *l);
 /* Resolves `path` (our copy).  On success the caller calls loc_fini. 0 or -errno. */
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l);
 void loc_fini(struct loc *l);
+void loc_init(struct loc *l); /* loc.c: an empty place, as vfs_walk begins with */
 /* Copies the path from guest memory, then walks. */
 int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l);
 /* A guest's descriptor: fills l (fd owned, st probed, path when it has one; view by where it lives). */
@@ -205,6 +206,7 @@ int perm_access(struct vfs *v, struct bv_call *call, struct loc *l, int mode); /
 int perm_create(struct vfs *v, struct bv_call *call, struct loc *l);  /* may an entry be made in l's parent? */
 int perm_delete(struct vfs *v, struct bv_call *call, struct loc *l);  /* sticky rule too */
 int perm_owner(struct vfs *v, struct bv_call *call, const struct stat *st); /* owner or CAP_FOWNER: 0 or -EPERM */
+int perm_chown(struct vfs *v, struct bv_call *call, const struct stat *st, uid_t uid, gid_t gid); /* chown(2) */
 
 /* ---- upper.c: changes to the upper tree; all run as the supervisor ---- */
 /* Makes l's parent directory exist in the upper (mirroring lower directories).  V_RW: nothing to do. */

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Directory entries: finding the place of one, making something there, removing it. */
+#include "entry.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static enum last last_of(const char *path, size_t len)
+{
+	const char *name = memrchr(path, '/', len);
+
+	name = name ? name + 1 : path;
+	len -= (size_t)(name - path);
+	if (!len)
+		return LAST_ROOT;
+	if (len == 1 && name[0] == '.')
+		return LAST_DOT;
+	return len == 2 && name[0] == '.' && name[1] == '.' ? LAST_DOTDOT : LAST_NORM;
+}
+
+int entry_walk(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct entry *e)
+{
+	char path[PATH_MAX];
+	ssize_t got = v->host->mem_read_str(call, path, ptr, sizeof(path));
+
+	if (got < 0)
+		return (int)got;
+	size_t len = (size_t)got, all = len;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	e->slashed = len < all;
+	path[len] = '\0';
+	e->last = len ? last_of(path, len) : LAST_NORM;
+	int r = v->host->as_guest(call);
+	if (r == 0)
+		r = vfs_walk(v, call, dirfd, path, flags | W_NOFOLLOW, &e->l);
+	v->host->as_creds(NULL);
+	return r;
+}
+
+int entry_check_new(struct vfs *v, struct bv_call *call, struct entry *e, bool is_dir)
+{
+	if (e->last != LAST_NORM)
+		return e->l.probed ? -EEXIST : -ENOENT;
+	if (e->l.probed)
+		return -EEXIST;
+	if (e->l.view == V_SYNTH)
+		return -ENOENT; /* procfs' lookup refuses unknown names before anybody may make them */
+	if (e->slashed && !is_dir)
+		return -ENOENT;
+	return perm_create(v, call, &e->l);
+}
+
+int entry_make(struct vfs *v, struct bv_call *call, struct loc *l, bool is_dir, entry_make_fn *make,
+               const void *arg)
+{
+	const char *name;
+	int mask = v->host->umask(call);
+
+	if (mask < 0)
+		return mask;
+	v->host->as_creds(NULL);
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	if (dir < 0)
+		return dir;
+	bool rw = l->dir_view == V_RW;
+	int r = rw ? v->host->as_guest(call) : 0;
+	if (r < 0)
+		return r;
+	mode_t old = umask((mode_t)mask);
+	/* The parent was resolved and the name holds no slash: nothing is followed. */
+	r = make(dir, name, arg);
+	umask(old);
+	v->host->as_creds(NULL);
+	if (r < 0)
+		return r;
+	if (!rw)
+		r = upper_own(v, call, dir, name);
+	if (r == 0)
+		r = upper_created(v, l, is_dir);
+	if (r < 0 && !rw)
+		(void)unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0);
+	return r;
+}
+
+/* The upper part of a merged directory that is empty to guests: only whiteouts are left in it. */
+static int remove_merged(int parent, const char *name)
+{
+	static const char whiteout[] = ".wh.";
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (!d) {
+		int r = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	while ((e = readdir(d)))
+		if (strncmp(e->d_name, whiteout, sizeof(whiteout) - 1) == 0)
+			(void)unlinkat(fd, e->d_name, 0);
+	closedir(d);
+	return unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static int remove_real(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
+{
+	const char *name;
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	int r = 0;
+
+	if (dir < 0)
+		return dir;
+	if (l->dir_view == V_RW)
+		r = v->host->as_guest(call);
+	if (r == 0 && l->view == V_MERGED)
+		r = remove_merged(dir, name);
+	else if (r == 0)
+		r = unlinkat(dir, name, flags) < 0 ? -errno : 0;
+	v->host->as_creds(NULL);
+	return r;
+}
+
+int entry_rmdir(struct vfs *v, struct bv_call *call, struct loc *l)
+{
+	/* A rule's place inside, even one that hides: the directory has to stay. */
+	if (tree_has_mount(l->node))
+		return -ENOTEMPTY;
+	if (l->view == V_LOWER || l->view == V_MERGED) {
+		int empty = listing_is_empty(v, call, l);
+
+		if (empty <= 0)
+			return empty < 0 ? empty : -ENOTEMPTY;
+	}
+	v->host->as_creds(NULL);
+	int r = l->view == V_LOWER ? 0 : remove_real(v, call, l, AT_REMOVEDIR);
+	return r < 0 ? r : upper_removed(v, l);
+}
+
+int entry_unlink(struct vfs *v, struct bv_call *call, struct loc *l)
+{
+	v->host->as_creds(NULL);
+	if (l->dir_view == V_RW) {
+		int r = remove_real(v, call, l, 0);
+
+		return r < 0 ? r : upper_removed(v, l);
+	}
+	if (l->view == V_LOWER)
+		return upper_removed(v, l);
+	const char *name;
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	if (dir < 0)
+		return dir;
+	/* The whiteout first: on a full disk the file stays, and the lower one is not laid bare. */
+	int r = upper_removed(v, l);
+	if (r < 0 || unlinkat(dir, name, 0) == 0)
+		return r;
+	r = -errno;
+	(void)upper_created(v, l, false);
+	return r;
+}
