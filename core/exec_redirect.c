@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,15 +23,13 @@
 #include <cleanup.h>
 
 #include "exec_redirect.h"
+#include "exec_scratch.h"
 #include "guest_mem.h"
 #include "kernel.h"
 #include "loop.h"
 #include "notify.h"
-#include "proc.h"
 #include "tracee.h"
 
-#define RED_ZONE 128         /* below SP, belongs to leaf functions (x86-64 ABI; more than aarch64's) */
-#define MAIN_STACK (1 << 20) /* how far below its start the main thread's stack is trusted to go */
 #define ARGS_MAX 786432u     /* pointers; the kernel takes no more (execve(2), 6 MiB in all) */
 
 struct redirect {
@@ -47,6 +44,7 @@ struct redirect {
 	char **argv;
 	size_t n_argv;
 	uint64_t dev, ino;
+	unsigned slot; /* of scratch memory */
 	/* The second notification: set by the worker, taken by the loop. */
 	_Atomic bool expected;
 	uint64_t expected_path;
@@ -180,39 +178,6 @@ static int image_fill(const struct redirect *r, size_t n, struct image *m)
 	return 0;
 }
 
-/* Start of the main thread's stack, from /proc/TID/stat (field 28, proc(5)); 0: unknown. */
-static uint64_t stack_start(int proc_fd)
-{
-	char buf[1024];
-	bv_autofd int fd = openat(proc_fd, "stat", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
-
-	if (n <= 0)
-		return 0;
-	buf[n] = '\0';
-	const char *at = proc_stat_field(buf, 28);
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
-/*
- * Room below the stack pointer, when that is the main thread's own stack: what lies there is dead,
- * also to a parent that shares it by vfork.  A stack of another kind (a thread's, a goroutine's)
- * may end just below, with someone else's data behind.  0: no.
- */
-static uint64_t below_stack(const struct redirect *r, const struct regs *regs, size_t need)
-{
-	uint64_t sp = regs_sp(regs), start = stack_start(r->proc_fd), at;
-	char byte;
-
-	if (start == 0 || sp > start || start - sp > MAIN_STACK || need > 64 * 1024)
-		return 0;
-	at = (sp - RED_ZONE - need) & ~15ULL;
-	for (uint64_t page = at & ~4095ULL; page <= sp; page += 4096)
-		if (guest_mem_read(r->tid, &byte, page < at ? at : page, 1) < 0)
-			return 0;
-	return at;
-}
-
 static bool is_file(const struct redirect *r, pid_t tid, const char *link)
 {
 	char path[48];
@@ -303,8 +268,9 @@ static int give_back(const struct redirect *r, struct tracee *t, const struct re
 static int redirect(struct redirect *r, struct tracee *t, bool left)
 {
 	struct regs regs;
+	struct scratch scratch = {0};
 	struct image m = {0};
-	int64_t result = 0, mapped = 0;
+	int64_t result = 0;
 	size_t n = 0;
 	int ret = regs_get(t->tid, &regs);
 
@@ -324,27 +290,17 @@ static int redirect(struct redirect *r, struct tracee *t, bool left)
 		result = count_args(r, &n);
 	if (result == 0) {
 		m.len = image_size(r, n);
-		m.at = below_stack(r, &regs, m.len);
 		m.data = calloc(1, m.len);
 		result = m.data ? 0 : -ENOMEM;
 	}
-	if (result == 0 && m.at == 0) {
-		const uint64_t arg[6] = {0, m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ULL, 0};
-
-		ret = tracee_syscall(t, &regs, SYS_mmap, arg, &mapped);
-		if (mapped < 0 && mapped >= -4095)
-			result = mapped;
-		else
-			m.at = (uint64_t)mapped;
+	if (result == 0) {
+		ret = scratch_get(t, &regs, r->proc_fd, m.len, r->slot, r->loop->scratch_cookie, &scratch, &result);
+		m.at = scratch.at;
 	}
 	if (ret == 0 && result == 0)
 		ret = run(r, t, &regs, n, &m, &result);
-	if (ret == 0 && mapped > 0 && !r->executed) {
-		const uint64_t arg[6] = {(uint64_t)mapped, m.len};
-		int64_t ignored;
-
-		ret = tracee_syscall(t, &regs, SYS_munmap, arg, &ignored);
-	}
+	if (ret == 0 && !r->executed)
+		ret = scratch_put(t, &regs, &scratch);
 	free(m.data);
 	if (ret == 0 && !r->executed)
 		ret = give_back(r, t, &regs, result);
@@ -398,6 +354,8 @@ static enum bv_verdict done(struct bv_call *call, void *arg)
 	int error = r->error;
 
 	l->redirects--;
+	if (r->slot < SCRATCH_SLOTS)
+		l->scratch_used &= ~(1ULL << r->slot);
 	settle(r);
 	if (r->sent)
 		nc->answer = ANSWER_SENT;
@@ -436,6 +394,17 @@ static struct redirect *copy(struct ncall *nc, const struct bv_redirect *from)
 	return r;
 }
 
+static unsigned scratch_slot(struct loop *l)
+{
+	unsigned slot = 0;
+
+	while (slot < SCRATCH_SLOTS && (l->scratch_used >> slot & 1))
+		slot++;
+	if (slot < SCRATCH_SLOTS)
+		l->scratch_used |= 1ULL << slot;
+	return slot;
+}
+
 enum bv_verdict exec_redirect_start(struct ncall *nc, const struct bv_redirect *from)
 {
 	bool chdir = nc->nr != SYS_execve && nc->nr != SYS_execveat;
@@ -459,6 +428,7 @@ enum bv_verdict exec_redirect_start(struct ncall *nc, const struct bv_redirect *
 	size_t skip = nc->nr == SYS_execveat ? 1 : 0;
 	for (size_t i = 1; i <= 2; i++)
 		r->arg[i] = nc->call.arg[i + skip];
+	r->slot = scratch_slot(nc->loop);
 	nc->thread->redirect = r;
 	nc->redirect = true;
 	nc->loop->redirects++;

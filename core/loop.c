@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -78,9 +79,10 @@ static void reap(struct loop *l)
 		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL | __WNOTHREAD);
 		if (pid == l->first && WIFSTOPPED(status))
 			control_send(l->control, CONTROL_STOPPED, WSTOPSIG(status));
-		else if (pid == l->first && WIFCONTINUED(status) && l->control >= 0)
-			kill(getppid(), SIGCONT); /* the front: stopped, it would read no message */
-		else if (pid > 0)
+		else if (pid == l->first && WIFCONTINUED(status) && l->control >= 0) {
+			control_send(l->control, CONTROL_CONTINUED, 0);
+			kill(getppid(), SIGCONT);
+		} else if (pid > 0)
 			loop_reaped(l, pid, status);
 	} while (pid > 0);
 	l->no_children = pid < 0 && errno == ECHILD;
@@ -187,6 +189,8 @@ static int setup(struct loop *l)
 
 	if (r < 0)
 		return r;
+	if (getrandom(l->scratch_cookie, sizeof(l->scratch_cookie), 0) < 0)
+		return -errno;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);

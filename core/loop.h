@@ -47,6 +47,8 @@ struct loop {
 	bool creds_vary;
 	bool timer_on;
 	unsigned redirects; /* in progress: they own the wait status of their tracee */
+	uint64_t scratch_used; /* exec_scratch's slots, a bit each */
+	unsigned char scratch_cookie[16];
 	pid_t first;
 	int first_status;
 	bool first_done, no_children, die, wait_all;

@@ -108,6 +108,17 @@ static void exec_by_all(void)
 	exec_shown();
 }
 
+/* Pages of address space in use. */
+static long own_mappings(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long pages = -1;
+
+	EXPECT(f && fscanf(f, "%ld", &pages) == 1);
+	fclose(f);
+	return pages;
+}
+
 /* What role_shown is to find. */
 static void block_usr1(void)
 {
@@ -137,6 +148,13 @@ static void role_redirect(void)
 	/* A stack that is not the main thread's: scratch memory must come from elsewhere. */
 	EXPECT(posix_spawn(&pid, CALL_PROG, NULL, NULL, shown, environ) == 0);
 	EXPECT(waitpid(pid, &status, 0) == pid && status == 77 << 8);
+	/* And be found again there: the parent, whose memory that is, does not grow. */
+	long before = own_mappings();
+	for (int i = 0; i < 200; i++) {
+		EXPECT(posix_spawn(&pid, CALL_PROG, NULL, NULL, shown, environ) == 0);
+		EXPECT(waitpid(pid, &status, 0) == pid && status == 77 << 8);
+	}
+	EXPECT(own_mappings() - before < 32);
 	/* With a signal storm on top. */
 	for (int i = 0; i < 100; i++) {
 		pid = fork();
