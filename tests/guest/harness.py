@@ -94,9 +94,9 @@ def text(b):
     return b.decode("utf-8", "backslashreplace")
 
 
-def diff(a, b, a_name, b_name, limit=60):
+def diff(a, b, a_name, b_name, limit=60, context=1):
     """A unified diff of two outputs as a list of lines, cut at `limit`."""
-    lines = list(difflib.unified_diff(text(a).splitlines(), text(b).splitlines(), a_name, b_name, n=1, lineterm=""))
+    lines = list(difflib.unified_diff(text(a).splitlines(), text(b).splitlines(), a_name, b_name, n=context, lineterm=""))
     if len(lines) > limit:
         lines[limit:] = [f"... {len(lines) - limit} more lines"]
     return lines

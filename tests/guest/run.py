@@ -11,6 +11,10 @@ Modes, each a tree in another layer:
   upper   the tree is made by the program's own sandbox
   tmp     the same below /tmp
 
+Where bvisor differs from Linux on purpose, accepted/NAME says so: comment lines with the reason,
+then per mode the differing lines, exactly.  Any other difference fails, and so does an accepted
+one that no longer shows, so the list stays true.  `--accept` rewrites the lines, not the reasons.
+
 A program's source may say in a comment `modes: lower` (fs_* have all four, others only lower),
 `bvisor-options: --net host` (arguments for bvisor run) and `timeout: 120` (seconds).
 """
@@ -22,6 +26,7 @@ import sys
 
 import harness
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 STEP = """
 mode=$1 dir=$2 prog=$3 tool=$4
 case $mode in
@@ -48,6 +53,38 @@ def directives(source, name):
     return found["modes"].split(), found["bvisor-options"].split(), int(found["timeout"])
 
 
+class Accepted:
+    """The differences accepted of one program."""
+
+    def __init__(self, name):
+        self.path = os.path.join(HERE, "accepted", name)
+        self.reasons, self.modes, mode = [], {}, None
+        if os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as f:
+                for line in f.read().splitlines():
+                    if line.startswith("["):
+                        mode = line.strip("[]")
+                        self.modes[mode] = []
+                    elif mode is None:
+                        self.reasons.append(line)
+                    elif line:
+                        self.modes[mode].append(line)
+
+    def save(self):
+        reasons = self.reasons or ["# TO EXPLAIN"]
+        with open(self.path, "w", encoding="utf-8") as f:
+            f.write("\n".join(reasons) + "\n")
+            for mode, lines in self.modes.items():
+                if lines:
+                    f.write(f"[{mode}]\n" + "\n".join(lines) + "\n")
+
+
+def differing(native, inside, place):
+    """The differing lines alone, with the place of the tree named TREE."""
+    lines = harness.diff(native, inside, "", "", limit=100000, context=0)[2:]
+    return [line.replace(place, "TREE") for line in lines if not line.startswith("@@")]
+
+
 def main():
     ap = argparse.ArgumentParser(description="run guest programs natively and inside bvisor and compare")
     ap.add_argument("--bvisor", help="the binary under test (default: $BVISOR)")
@@ -55,6 +92,8 @@ def main():
     ap.add_argument("--build", help="build directory, a place to work in when it is not below /tmp")
     ap.add_argument("--modes", help="only these, comma separated")
     ap.add_argument("--native-only", action="store_true", help="compare two native runs: is the program deterministic?")
+    ap.add_argument("--accept", action="store_true", help="record today's differences (then write down why)")
+    ap.add_argument("--repeat", type=int, default=1, help="run each program so many times")
     ap.add_argument("names", nargs="+")
     args = ap.parse_args()
 
@@ -63,9 +102,10 @@ def main():
     tap = harness.Tap()
     tool = shutil.copy2(os.path.join(args.bin, "fixture"), os.path.join(work, "fixture"))
 
-    for name in args.names:
+    for name in args.names * args.repeat:
         prog = shutil.copy2(os.path.join(args.bin, name), os.path.join(work, name))
-        modes, options, timeout = directives(os.path.dirname(os.path.abspath(__file__)), name)
+        modes, options, timeout = directives(HERE, name)
+        accepted = Accepted(name)
         for mode in modes:
             if args.modes and mode not in args.modes.split(","):
                 continue
@@ -95,7 +135,19 @@ def main():
             if inside.status != native.status:
                 notes.append(f"exit status {inside.status}, natively {native.status}")
             if inside.out != native.out and not (inside.status == 125 and not inside.out):
-                notes += harness.diff(native.out, inside.out, "native", "bvisor")
+                found = differing(native.out, inside.out, path)
+                if args.accept:
+                    accepted.modes[mode] = found
+                elif found != accepted.modes.get(mode, []):
+                    notes += harness.diff(native.out, inside.out, "native", "bvisor")
+                    if accepted.modes.get(mode):
+                        notes += ["not what is accepted:"]
+                        notes += harness.diff("\n".join(accepted.modes[mode]).encode(), "\n".join(found).encode(), "accepted", "found")
+            elif accepted.modes.get(mode) and not args.native_only:
+                if args.accept:
+                    accepted.modes[mode] = []
+                else:
+                    notes.append("the accepted differences are gone: remove them from accepted/" + name)
             if not args.native_only:
                 after = tree.sum() if there else (b"" if not os.path.lexists(path) else b"made on the host\n")
                 if after != before:
@@ -105,6 +157,8 @@ def main():
                 notes += ["stderr: " + line for line in harness.text(inside.err).splitlines()[-10:]]
             tap.ok(not notes, what, notes)
             harness.remove(path)
+        if args.accept and (accepted.reasons or any(accepted.modes.values())):
+            accepted.save()
     return tap.done()
 
 

@@ -33,7 +33,7 @@ if command -v sqlite3 >/dev/null; then
 else
 	skip sqlite3 "not installed"
 fi
-same "find over the system's own directories" 'find /usr/bin /usr/sbin /usr/include /bin -xdev -printf "%p %y %m %u %s %l\n" 2>&1 | md5sum; find /usr/lib -xdev -maxdepth 2 -printf "%p %y %s\n" 2>&1 | sort | md5sum'
+same "find over the system's own directories" 'find /usr/bin /usr/sbin /usr/include /bin -xdev -printf "%p %y %m %u %s %l\n" 2>&1 | sort | md5sum; find /usr/lib -xdev -maxdepth 2 -printf "%p %y %s\n" 2>&1 | sort | md5sum'
 depth=${FIND_DEPTH:-4}
 limit=600
 fresh
