@@ -11,31 +11,8 @@
 
 #include "vfs.h"
 
+#define AGAIN 1      /* a symlink was expanded: walk on from there */
 #define MAX_LINKS 40 /* MAXSYMLINKS of the kernel (include/linux/namei.h) */
-
-void loc_fini(struct loc *l)
-{
-	if (l->fd >= 0)
-		close(l->fd);
-	if (l->path_fd >= 0)
-		close(l->path_fd);
-	free(l->syn);
-	l->fd = l->path_fd = -1;
-	l->syn = NULL;
-}
-
-static void loc_init(struct loc *l)
-{
-	l->len = 0;
-	l->path[0] = '\0';
-	l->view = l->dir_view = V_NONE;
-	l->node = NULL;
-	l->mount = NULL;
-	l->must_dir = l->dotted = l->magic = l->probed = l->ours = l->fd_writable = false;
-	l->native = true;
-	l->fd = l->path_fd = -1;
-	l->syn = NULL;
-}
 
 /* State of one resolution: where we are (path in l, spot) and what remains (todo). */
 struct walk {
@@ -44,6 +21,7 @@ struct walk {
 	struct loc *l;
 	struct spot at;
 	unsigned flags, links;
+	bool slashed;    /* what an expanded link stood for had a slash behind it */
 	size_t root_len; /* W_BENEATH, W_IN_ROOT: length of the start's path, which is not left */
 	dev_t dev;       /* W_NO_XDEV: the start's device */
 	char todo[2 * PATH_MAX];
@@ -177,6 +155,25 @@ static int expand_link(struct walk *w, const char *text, size_t len)
 	return 0;
 }
 
+/* Expands the plain symlink that the last probe found; the walk begins anew from where it leads. */
+static int expand_here(struct walk *w)
+{
+	struct loc *l = w->l;
+	ssize_t n;
+
+	if (l->view == V_SYNTH) {
+		n = (ssize_t)strnlen(l->syn->target, sizeof(w->target) - 1);
+		memcpy(w->target, l->syn->target, (size_t)n);
+	} else {
+		n = readlinkat(l->path_fd, "", w->target, sizeof(w->target) - 1);
+	}
+	if (n < 0)
+		return -errno;
+	w->target[n] = '\0';
+	w->slashed |= l->must_dir;
+	return expand_link(w, w->target, (size_t)n);
+}
+
 /* Follows a magic link by descriptor: the object itself, wherever its name leads today. */
 static int follow_magic(struct walk *w)
 {
@@ -237,6 +234,7 @@ static int finish(struct walk *w, int probed)
 	return 0;
 }
 
+/* Component by component, up to the end or the first plain symlink: then AGAIN. */
 static int walk_slowly(struct walk *w)
 {
 	struct loc *l = w->l;
@@ -313,22 +311,8 @@ static int walk_slowly(struct walk *w)
 					return r < 0 ? r : l->must_dir && !S_ISDIR(l->st.st_mode) ? -ENOTDIR : 0;
 				continue;
 			}
-			ssize_t n;
-			if (l->view == V_SYNTH) {
-				n = (ssize_t)strnlen(l->syn->target, sizeof(w->target) - 1);
-				memcpy(w->target, l->syn->target, (size_t)n);
-			} else {
-				n = readlinkat(l->path_fd, "", w->target, sizeof(w->target) - 1);
-			}
-			if (n < 0)
-				return -errno;
-			w->target[n] = '\0';
-			r = expand_link(w, w->target, (size_t)n);
-			if (r < 0)
-				return r;
-			dir = true; /* the parent, or the root */
-			l->dotted = false;
-			continue;
+			r = expand_here(w);
+			return r < 0 ? r : AGAIN;
 		}
 		if (last)
 			return finish(w, 0);
@@ -386,8 +370,15 @@ static int walk_fast(struct walk *w, int *result)
 	int r = probe(w);
 	if (r == -ELOOP)
 		return 0;
-	if (r == 0 && S_ISLNK(l->st.st_mode) && (!(w->flags & W_NOFOLLOW) || l->must_dir))
-		return 0;
+	if (r == 0 && S_ISLNK(l->st.st_mode) && (!(w->flags & W_NOFOLLOW) || l->must_dir)) {
+		if (l->view == V_SYNTH)
+			return 0;
+		w->rest += strlen(w->rest);
+		*result = ++w->links > MAX_LINKS ? -ELOOP : expand_here(w);
+		if (*result == 0)
+			*result = AGAIN;
+		return 1;
+	}
 	if (r == -ENOENT && (w->flags & W_CREATE) && l->view != V_NONE) {
 		/* Missing, but is its parent there?  ELOOP again means a symlink stands before it. */
 		if (l->view == V_SYNTH) {
@@ -441,6 +432,31 @@ static int start_at(struct walk *w, int dirfd)
 	return 0;
 }
 
+/* From where we are: the fast way, else the slow one.  0, -errno, AGAIN. */
+static int walk_on(struct walk *w)
+{
+	struct loc *l = w->l;
+	/* The fast way changes l and `at` as it goes: keep the start for the slow one. */
+	struct spot start = w->at;
+	size_t start_len = l->len;
+	bool start_native = l->native, start_root = l->len == 1;
+	int r;
+
+	l->must_dir = w->slashed;
+	l->dotted = false;
+	if (!(w->flags & W_RESOLVE) && walk_fast(w, &r))
+		return r;
+	if (start_root)
+		l->path[0] = '/';
+	l->path[start_len] = '\0';
+	l->len = start_len;
+	l->native = start_native;
+	l->must_dir = w->slashed;
+	l->dotted = false;
+	w->at = start;
+	return walk_slowly(w);
+}
+
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
 {
 	struct walk w;
@@ -452,6 +468,7 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 	w.l = l;
 	w.flags = flags;
 	w.links = 0;
+	w.slashed = false;
 	if (!*path) {
 		if (!(flags & W_EMPTY))
 			return -ENOENT;
@@ -484,22 +501,9 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 		return -ENAMETOOLONG;
 	memcpy(w.todo, path, n + 1);
 	w.rest = w.todo;
-	/* The fast way changes l and `at` as it goes: keep the start for the slow one. */
-	struct spot start = w.at;
-	size_t start_len = l->len;
-	bool start_native = l->native;
-	char first = l->len > 1 ? '\0' : '/';
-	if ((flags & W_RESOLVE) || !walk_fast(&w, &r)) {
-		if (l->len >= start_len)
-			l->path[start_len] = '\0';
-		if (first)
-			l->path[0] = '/';
-		l->len = start_len;
-		l->native = start_native;
-		l->must_dir = l->dotted = false;
-		w.at = start;
-		r = walk_slowly(&w);
-	}
+	do
+		r = walk_on(&w);
+	while (r == AGAIN);
 	if (r < 0)
 		loc_fini(l);
 	return r;
@@ -513,76 +517,4 @@ int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr,
 	if (n < 0)
 		return (int)n;
 	return vfs_walk(v, call, dirfd, path, flags, l);
-}
-
-int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
-{
-	loc_init(l);
-	l->native = false;
-	l->fd = v->host->get_fd(call, guest_fd);
-	if (l->fd < 0)
-		return l->fd;
-	int r = loc_from_fd(v, l);
-	if (r < 0)
-		loc_fini(l);
-	return r;
-}
-
-/*
- * A merged directory is its lower self, so that its identity never changes while entries come and
- * go; what was set inside (mode, owner, times) is in the upper copy.
- */
-static void overlay_meta(struct vfs *v, struct loc *l, struct stat *st)
-{
-	struct stat up;
-	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
-
-	if (fd < 0 || fstat(fd, &up) < 0)
-		return;
-	if (l->node && l->node->meta) {
-		st->st_mode = up.st_mode;
-		st->st_uid = up.st_uid;
-		st->st_gid = up.st_gid;
-		st->st_atim = up.st_atim;
-		st->st_mtim = up.st_mtim;
-		st->st_ctim = up.st_ctim;
-	} else if (l->node && l->node->gen) {
-		st->st_mtim = up.st_mtim;
-		st->st_ctim = up.st_ctim;
-	}
-}
-
-int loc_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st)
-{
-	if (!l->probed) {
-		bv_autofd int fd = loc_open_path(v, l);
-
-		if (fd < 0)
-			return fd;
-		if (fstat(fd, &l->st) < 0)
-			return -errno;
-		l->probed = true;
-	}
-	*st = l->st;
-	if (l->view == V_MERGED)
-		overlay_meta(v, l, st);
-	return 0;
-}
-
-int loc_open_path(struct vfs *v, struct loc *l)
-{
-	int fd;
-
-	if (l->fd >= 0 || l->path_fd >= 0) {
-		fd = fcntl(l->fd >= 0 ? l->fd : l->path_fd, F_DUPFD_CLOEXEC, 3);
-		return fd < 0 ? -errno : fd;
-	}
-	if (l->view == V_SYNTH) {
-		if (l->syn && l->syn->kind == BV_VFS_HOST)
-			return real_openat(AT_FDCWD, l->syn->target, O_PATH | O_NOFOLLOW, 0);
-		return -EACCES;
-	}
-	if (l->view == V_NONE || l->view == V_HIDE || l->view == V_ANON)
-		return -ENOENT;
-	return real_open(v, l, l->view, O_PATH | O_NOFOLLOW, 0);
 }

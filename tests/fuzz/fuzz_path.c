@@ -114,7 +114,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bv_call call = {.head = BV_HEAD(CALL, struct bv_call), .proc_fd = -1};
 	struct open_how how = {.flags = (uint64_t)(O_PATH | O_CLOEXEC | (nofollow ? O_NOFOLLOW : 0)),
 	                       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	int fd = (int)syscall(SYS_openat2, vfs.base->fd, path, &how, sizeof(how));
+	int fd;
+	/* openat2(2): a rename anywhere meanwhile may end RESOLVE_IN_ROOT in EAGAIN. */
+	do
+		fd = (int)syscall(SYS_openat2, vfs.base->fd, path, &how, sizeof(how));
+	while (fd < 0 && errno == EAGAIN);
 	int model = fd < 0 ? -errno : fstat(fd, &want);
 	int r = vfs_walk(&vfs, &call, AT_FDCWD, path, W_PROBE | (nofollow ? W_NOFOLLOW : 0), &l);
 	if (r != model || (r == 0 && (l.st.st_ino != want.st_ino || l.st.st_dev != want.st_dev))) {
