@@ -88,6 +88,23 @@ static void reap(struct loop *l)
 	l->no_children = pid < 0 && errno == ECHILD;
 }
 
+/*
+ * A pidfd says that its process is dead.  If it is a child of ours, collect it now: reap may wait
+ * long while redirects follow one another, but the dead have no stops to steal.
+ */
+static void died(struct loop *l, pid_t pid)
+{
+	struct bv_task *task = task_find(&l->tasks, pid);
+	siginfo_t si = {0};
+
+	if (task && waitid(P_PIDFD, (id_t)task->pidfd, &si, WEXITED | WNOHANG | __WALL | __WNOTHREAD) == 0 &&
+	    si.si_pid == pid)
+		loop_reaped(l, pid, si.si_code == CLD_EXITED ? W_EXITCODE(si.si_status, 0) :
+		                    si.si_status | (si.si_code == CLD_DUMPED ? WCOREFLAG : 0));
+	else
+		loop_task_end(l, pid);
+}
+
 static void control(struct loop *l)
 {
 	unsigned char sig[16]; /* CONTROL_GO, 0, means nothing here */
@@ -137,7 +154,7 @@ static void events(struct loop *l)
 		n = epoll_wait(l->epfd, ev, EVENTS, 0);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64 >> 32 == SOURCE_PID)
-				loop_task_end(l, (pid_t)(uint32_t)ev[i].data.u64);
+				died(l, (pid_t)(uint32_t)ev[i].data.u64);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64 >> 32 != SOURCE_PID)
 				event(l, (enum source)(ev[i].data.u64 >> 32));
