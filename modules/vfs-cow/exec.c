@@ -124,10 +124,10 @@ static int follow_scripts(struct exec *x, struct loc *l, struct header *h, int *
 		x->native &= l->native;
 		if (depth > MAX_DEPTH)
 			return -ELOOP;
-		bv_autofd int fd = loc_open_path(x->v, l);
+		int fd = l->fd >= 0 ? l->fd : l->path_fd; /* left by the probe */
 		bv_autofd int got = -1;
 		if (fd < 0)
-			return fd;
+			return -EACCES;
 		/* Unreadable for us, but the kernel may still run it: as a binary, for a script's
 		 * interpreter could not read it either. */
 		if (header_read(fd, h, &got) < 0)
@@ -161,13 +161,15 @@ static int elf_interp(struct exec *x, const struct loc *program, const struct he
 	if (program->view == V_ANON && strncmp(program->path, made, strlen(made)) == 0)
 		return 0; /* /proc/self/exe of a copy of ours: it names the right one already */
 	int r = h->len ? header_interp(h, file, name) : 0;
-	if (r <= 0)
-		return r;
+	if (r <= 0 || known_native(x->v, name))
+		return r < 0 ? r : 0;
 	r = resolve(x, AT_FDCWD, name, 0, &l);
 	if (r < 0)
 		return r;
 	x->native &= l.native;
-	if (!l.native)
+	if (l.native)
+		known_add(x->v, name);
+	else
 		r = real_path(x, &l, out, &st);
 	loc_fini(&l);
 	return r;

@@ -28,6 +28,21 @@ int header_interp(const struct header *h, int file, char path[PATH_MAX]);
 /* Copies `from` into the empty file `to` with PT_INTERP naming interp.  May block; any thread. */
 int image_copy(int from, int to, const char *interp);
 
+/* What the sandbox's execs remember. */
+struct exec_cache {
+	int dir; /* O_PATH of exec_dir */
+	unsigned long serial;
+	struct made *made;   /* exec_made.c */
+	struct known *known; /* exec_known.c */
+};
+
+/* ---- exec_known.c ---- */
+/* True when the host kernel, given this absolute path, would find the right object by itself. */
+bool known_native(struct vfs *v, const char *path);
+/* Remembers a path that a walk has just found native. */
+void known_add(struct vfs *v, const char *path);
+void known_free(struct known *first);
+
 /* ---- exec_made.c ---- */
 /* A symlink named `name` to the real path target: its path.  0 or -errno. */
 int made_alias(struct vfs *v, const char *target, const char *name, char out[PATH_MAX]);

@@ -26,12 +26,6 @@ struct made {
 	struct stat from, st; /* copy: what it was made of, and itself */
 };
 
-struct exec_cache {
-	int dir; /* O_PATH of exec_dir */
-	unsigned long serial;
-	struct made *made;
-};
-
 static void made_free(struct made *m)
 {
 	if (!m)
@@ -67,6 +61,7 @@ void exec_fini(struct vfs *v)
 		v->exec->made = m->next;
 		made_free(m);
 	}
+	known_free(v->exec->known);
 	if (v->exec->dir >= 0)
 		close(v->exec->dir);
 	free(v->exec);
