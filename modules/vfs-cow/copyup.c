@@ -126,6 +126,8 @@ static int settle(struct vfs *v, struct loc *l, struct blank *b, int src, const 
 	if (r < 0)
 		return r;
 	r = upper_created(v, l, false);
+	if (r == 0 && l->node)
+		l->node->copied = true;
 	l->probed = false;
 	if (l->path_fd >= 0)
 		close(l->path_fd);

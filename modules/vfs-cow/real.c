@@ -124,6 +124,30 @@ static bool starts(const char *text, const char *prefix, size_t len)
 	return strncmp(text, prefix, len) == 0 && (text[len] == '/' || !text[len]);
 }
 
+ssize_t real_place(struct vfs *v, const char *real, char out[PATH_MAX])
+{
+	size_t len = strlen(real);
+	const struct mount *best = NULL;
+	for (const struct mount *m = v->mounts; m; m = m->next) {
+		if (strcmp(m->source, m->at) == 0 || m->rule == R_HIDE || m->rule == R_SYNTH)
+			continue;
+		if (starts(real, m->source, strlen(m->source)) &&
+		    (!best || strlen(m->source) > strlen(best->source)))
+			best = m;
+	}
+	if (best) {
+		size_t skip = strlen(best->source), at = strlen(best->at);
+
+		if (at + len - skip >= PATH_MAX)
+			return -ENAMETOOLONG;
+		memmove(out + at, real + skip, len - skip + 1);
+		memcpy(out, best->at, at);
+		return (ssize_t)(at + len - skip);
+	}
+	memcpy(out, real, len + 1);
+	return (ssize_t)len;
+}
+
 ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view)
 {
 	static const char synthetic[] = "/memfd:bv:", deleted[] = " (deleted)";
@@ -170,30 +194,51 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 		*view = V_SYNTH;
 		return len ? (ssize_t)len : 1;
 	}
-	const struct mount *best = NULL;
-	for (const struct mount *m = v->mounts; m; m = m->next) {
-		if (strcmp(m->source, m->at) == 0 || m->rule == R_HIDE || m->rule == R_SYNTH)
-			continue;
-		if (starts(real, m->source, strlen(m->source)) &&
-		    (!best || strlen(m->source) > strlen(best->source)))
-			best = m;
-	}
-	if (best) {
-		size_t skip = strlen(best->source), at = strlen(best->at);
-
-		if (at + len - skip >= PATH_MAX)
-			return -ENAMETOOLONG;
-		memmove(out + at, real + skip, len - skip + 1);
-		memcpy(out, best->at, at);
-		len = at + len - skip;
-	} else {
-		memcpy(out, real, len + 1);
-	}
+	ssize_t n = real_place(v, real, out);
+	if (n < 0)
+		return n;
 	spot_at(v, out, &s);
-	if (s.view == V_HIDE || s.view == V_NONE || s.view == V_UPPER || s.view == V_ANON)
+	if (v->moved && (s.view == V_NONE || s.view == V_UPPER) && !(s.node && s.node->copied)) {
+		char went[PATH_MAX];
+		ssize_t moved = moved_find(v, out, went);
+
+		if (moved >= 0) {
+			memcpy(out, went, (size_t)moved + 1);
+			spot_at(v, out, &s);
+			*view = s.view;
+			return s.view == V_UPPER || s.view == V_MERGED ? moved : -ENOENT;
+		}
+	}
+	if (s.view == V_HIDE || s.view == V_NONE || s.view == V_ANON ||
+	    (s.view == V_UPPER && !(s.node && s.node->copied)))
 		return -ENOENT; /* hidden, deleted, or another object stands there now */
 	*view = s.view;
-	return (ssize_t)len;
+	return n;
+}
+
+/* Does l's path lead, on that side, to the very object that l->st is of? */
+static bool is_at(struct vfs *v, const struct loc *l, enum view side)
+{
+	struct stat st;
+	bv_autofd int fd = real_open(v, l, side, O_PATH | O_NOFOLLOW, 0);
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == l->st.st_dev && st.st_ino == l->st.st_ino;
+}
+
+/*
+ * A descriptor of a lower file that was copied up after it was opened.  To the guest they are one
+ * file, so from here on l is the copy; what the descriptor itself shows stays the old one.
+ */
+static int to_copy(struct vfs *v, struct loc *l)
+{
+	int fd = real_open(v, l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
+
+	if (fd < 0)
+		return fd;
+	close(l->fd);
+	l->fd = fd;
+	l->stale = true;
+	return fstat(fd, &l->st) < 0 ? -errno : 0;
 }
 
 int loc_from_fd(struct vfs *v, struct loc *l)
@@ -224,10 +269,10 @@ int loc_from_fd(struct vfs *v, struct loc *l)
 		l->dir_view = V_LOWER;
 		if (view == V_SYNTH)
 			return 0;
-		bv_autofd int check = real_open(v, l, view, O_PATH | O_NOFOLLOW, 0);
-		struct stat st;
-		if (check >= 0 && fstat(check, &st) == 0 && st.st_dev == l->st.st_dev && st.st_ino == l->st.st_ino)
+		if (is_at(v, l, view))
 			return 0;
+		if (view == V_UPPER && s.node && s.node->copied && is_at(v, l, V_LOWER))
+			return to_copy(v, l);
 	}
 	l->ours = real[0] != '/' || starts(real, v->upper.root, v->upper_len) ||
 	          (strncmp(real, "/memfd:", 7) == 0 && l->st.st_nlink == 0);

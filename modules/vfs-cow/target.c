@@ -11,12 +11,78 @@
 #include <stdio.h>
 #include <string.h>
 
-void target_fini(struct target *t)
+static void target_fini(struct target *t)
 {
 	if (t->fd >= 0)
 		close(t->fd);
 	t->fd = -1;
 	loc_fini(&t->l);
+}
+
+static int find(struct vfs *v, struct bv_call *call, const struct target_name *name, struct target *t)
+{
+	char path[PATH_MAX];
+	int r;
+
+	t->fd = t->guest_fd = -1;
+	if (!name->by_fd) {
+		ssize_t n = v->host->mem_read_str(call, path, name->path, sizeof(path));
+
+		if (n < 0)
+			return (int)n;
+	}
+	if (name->by_fd || (!*path && (name->walk & W_EMPTY) && name->dirfd != AT_FDCWD)) {
+		t->guest_fd = name->dirfd;
+		r = vfs_loc_fd(v, call, name->dirfd, &t->l);
+	} else {
+		r = v->host->as_guest(call);
+		if (r == 0)
+			r = vfs_walk(v, call, name->dirfd, path, name->walk | W_PROBE, &t->l);
+		v->host->as_creds(NULL);
+	}
+	if (r < 0)
+		return r;
+	r = loc_stat(v, call, &t->l, &t->st);
+	if (r < 0)
+		loc_fini(&t->l);
+	return r;
+}
+
+/* What is nobody's to change, whoever asks. */
+static int refuse(const struct target *t)
+{
+	switch (t->l.view) {
+	case V_RO:
+		return -EROFS;
+	case V_UPPER:
+	case V_RW:
+	case V_LOWER:
+	case V_MERGED:
+		break;
+	case V_ANON:
+		if (t->l.ours)
+			break;
+		return -EPERM; /* a host file hidden or deleted here */
+	default:
+		return -EPERM;
+	}
+	if ((S_ISCHR(t->st.st_mode) || S_ISBLK(t->st.st_mode)) && t->l.view != V_RW)
+		return -EPERM; /* the host's own terminals and devices */
+	return 0;
+}
+
+/*
+ * Is the descriptor in question open for writing?  One of a lower file is that only when the user
+ * handed it in, as with a redirected standard output: it must stay the file the user meant.
+ */
+static bool is_writable(const struct target *t)
+{
+	int flags;
+
+	if (t->l.magic)
+		return t->l.fd_writable;
+	flags = t->l.fd < 0 ? -1 : fcntl(t->l.fd, F_GETFL);
+	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY;
 }
 
 /* close-on-exec belongs to the number, which only the guest's own fdinfo tells. */
@@ -36,70 +102,70 @@ static unsigned cloexec_of(struct bv_call *call, int guest_fd)
 }
 
 /* Other duplicates of the descriptor keep the old object; this number is what the guest used. */
-static int replace_fd(struct vfs *v, struct bv_call *call, int guest_fd, const struct target *t)
+static int replace_fd(struct vfs *v, struct bv_call *call, const struct target *t)
 {
-	int flags = fcntl(t->l.fd, F_GETFL);
+	bv_autofd int old = v->host->get_fd(call, t->guest_fd);
+	int flags = old < 0 ? -1 : fcntl(old, F_GETFL);
 
 	if (flags < 0 || (flags & O_PATH))
 		return 0;
-	bv_autofd int fd = real_open(v, &t->l, t->l.view, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
+	bv_autofd int fd = real_open(v, &t->l, V_UPPER, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
 	if (fd < 0)
 		return fd;
-	off_t at = lseek(t->l.fd, 0, SEEK_CUR);
+	off_t at = lseek(old, 0, SEEK_CUR);
 	if (at > 0)
 		(void)lseek(fd, at, SEEK_SET);
-	int r = v->host->add_fd(call, fd, guest_fd, cloexec_of(call, guest_fd));
+	int r = v->host->add_fd(call, fd, t->guest_fd, cloexec_of(call, t->guest_fd));
 	return r < 0 ? r : 0;
 }
 
-static int may_change(struct vfs *v, struct bv_call *call, struct target *t, bool owner)
+/* Makes t->fd: of the object itself, or of the copy that stands for it from now on. */
+static int make_ready(struct vfs *v, struct bv_call *call, struct target *t)
 {
-	switch (t->l.view) {
-	case V_RO:
-		return -EROFS;
-	case V_SYNTH:
-		return -EPERM;
-	case V_ANON:
-		if (!t->l.ours)
+	bool copied = t->l.stale;
+	int r = 0;
+
+	if (t->l.view == V_LOWER) {
+		if (is_writable(t))
 			return -EPERM;
-		break;
-	default:
-		break;
+		r = copyup(v, call, &t->l, 0);
+		copied = true;
 	}
-	if (S_ISCHR(t->st.st_mode) || S_ISBLK(t->st.st_mode))
-		return -EPERM; /* the host's own terminals and devices */
-	return owner ? perm_owner(v, call, &t->st) : 0;
+	if (r == 0 && copied && t->guest_fd >= 0 && t->l.view == V_UPPER)
+		r = replace_fd(v, call, t);
+	if (r != 0)
+		return r;
+	t->fd = copied || t->l.view == V_MERGED ? real_open(v, &t->l, V_UPPER, O_PATH | O_NOFOLLOW, 0)
+	                                        : loc_open_path(v, &t->l);
+	if (t->fd < 0)
+		return t->fd;
+	real_fd_path(t->path, t->fd);
+	return 0;
 }
 
-int target_open(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned walk, bool by_fd, bool owner,
-                struct target *t)
+enum bv_verdict target_change(struct vfs *v, struct bv_call *call, bv_handler_fn *handler,
+                              const struct target_name *name, const struct target_op *op, const void *arg)
 {
-	int r;
+	struct target t;
+	int r = find(v, call, name, &t);
 
-	t->fd = -1;
-	r = by_fd ? vfs_loc_fd(v, call, dirfd, &t->l) : vfs_walk_guest(v, call, dirfd, ptr, walk | W_PROBE, &t->l);
 	if (r < 0)
-		return r;
-	r = loc_stat(v, call, &t->l, &t->st);
+		return REPLY(v, call, r);
+	r = refuse(&t);
+	if (r == 0 && (t.l.view == V_LOWER || t.l.view == V_MERGED))
+		r = op->may(v, call, &t, arg);
 	if (r == 0)
-		r = may_change(v, call, t, owner);
-	if (r == 0 && t->l.view == V_LOWER) {
-		r = copyup(v, call, &t->l, 0);
-		if (r == COPYUP_LATER)
-			return r;
-		if (r == 0 && by_fd && t->l.view == V_UPPER)
-			r = replace_fd(v, call, dirfd, t);
-		/* From here on the copy is meant, not the descriptor that led to the host's file. */
-		if (t->l.fd >= 0)
-			close(t->l.fd);
-		t->l.fd = -1;
-	}
-	if (r == 0) {
-		t->fd = t->l.view == V_MERGED ? real_open(v, &t->l, V_UPPER, O_PATH | O_NOFOLLOW, 0)
-		                              : loc_open_path(v, &t->l);
-		r = t->fd < 0 ? t->fd : 0;
-	}
-	if (r < 0)
-		target_fini(t);
-	return r;
+		r = make_ready(v, call, &t);
+	if (r == 0)
+		r = v->host->as_guest(call);
+	if (r == 0)
+		r = op->apply(v, call, &t, arg);
+	v->host->as_creds(NULL);
+	/* A merged directory's mode, owner and times are its upper copy's once they were set. */
+	if (r == 0 && t.l.view == V_MERGED && t.l.node)
+		t.l.node->meta = true;
+	enum bv_verdict verdict = r == COPYUP_LATER ? copyup_defer(v, call, &t.l, handler)
+	                                            : REPLY(v, call, r == TARGET_DONE ? 0 : r);
+	target_fini(&t);
+	return verdict;
 }

@@ -1,22 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef VFS_COW_TARGET_H
 #define VFS_COW_TARGET_H
-/* The object whose metadata a call is about to change, made changeable. */
+/* Changing an object's metadata: what chmod, chown, utimes, setxattr and their kin share. */
 #include "vfs.h"
 
 struct target {
 	struct loc l;
-	int fd;         /* owned descriptor (O_PATH, or a duplicate of the guest's) of what is to be changed */
+	int guest_fd;   /* the descriptor that named it, or -1 */
+	int fd;         /* owned: of what is to be changed; O_PATH, or a duplicate of the guest's */
+	char path[FD_PATH_MAX]; /* our magic link to fd, for calls that take no O_PATH descriptor */
 	struct stat st; /* as the guest sees it before the change */
 };
 
-/*
- * Resolves (dirfd, ptr) or, with by_fd, the guest's descriptor dirfd; copies up what is the host's
- * and replaces the guest's descriptor by one of the copy.  `owner` asks for ownership.  0; -errno;
- * COPYUP_LATER: call copyup_defer(v, call, &t->l, handler).  On 0 and COPYUP_LATER target_fini.
- */
-int target_open(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned walk, bool by_fd, bool owner,
-                struct target *t);
-void target_fini(struct target *t);
+#define TARGET_DONE 2 /* there is nothing to change: success */
+
+/* 0 or -errno; `may` also TARGET_DONE. */
+typedef int target_fn(struct vfs *v, struct bv_call *call, struct target *t, const void *arg);
+
+struct target_op {
+	/*
+	 * May the guest?  Asked where the kernel cannot be, because the object is the lower's (or
+	 * represented by it); otherwise `apply` is the judge.
+	 */
+	target_fn *may;
+	target_fn *apply; /* runs as the guest, on t->fd or t->path */
+};
+
+/* Where the object is named: a path, "" with AT_EMPTY_PATH, or a descriptor alone. */
+struct target_name {
+	int dirfd;
+	uint64_t path;
+	unsigned walk; /* W_NOFOLLOW, W_EMPTY */
+	bool by_fd;    /* dirfd itself */
+};
+
+/* The whole call: finds the object, asks, copies up, applies.  `handler` is its own handler. */
+enum bv_verdict target_change(struct vfs *v, struct bv_call *call, bv_handler_fn *handler,
+                              const struct target_name *name, const struct target_op *op, const void *arg);
 
 #endif

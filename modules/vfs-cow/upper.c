@@ -254,7 +254,7 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 	bool was_whiteout = n->state == N_WHITEOUT;
 	n->had_lower = is_dir && (was_whiteout || real_lower_has(v, l, NULL));
 	n->state = N_UPPER;
-	n->meta = false;
+	n->meta = n->copied = false;
 	l->node = n;
 	if (was_whiteout == n->had_lower)
 		return 0;
@@ -273,6 +273,8 @@ int upper_removed(struct vfs *v, struct loc *l)
 	const char *name;
 	struct node *parent;
 
+	if (v->moved)
+		moved_drop(v, l->path);
 	if (l->dir_view == V_RW || l->dir_view == V_UPPER) {
 		parent = parent_node(v, l);
 		if (parent)

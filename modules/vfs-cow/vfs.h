@@ -69,6 +69,7 @@ struct node {
 	enum state state;
 	bool meta;      /* N_MERGED: mode/owner were changed: the upper directory's are the truth */
 	bool had_lower; /* N_UPPER: a whiteout stands beside it in the upper */
+	bool copied;    /* N_UPPER: the lower's own object, copied up at this place */
 	uint32_t gen;   /* bumped when an entry directly below appears or goes */
 	UT_hash_handle hh;
 	char name[];
@@ -88,6 +89,7 @@ struct loc {
 	bool magic;          /* reached through a magic link: `fd` is the object */
 	bool probed;         /* st is filled: the object exists */
 	bool fd_writable;    /* magic: the descriptor behind the link is open for writing */
+	bool stale;          /* fd is not the guest's, which is of the lower, but of the copy made since */
 	bool ours;           /* V_ANON: not a host file, so it may be changed through fd */
 	int path_fd;         /* owned O_PATH descriptor left by the probe, or -1 */
 	int fd;              /* magic or AT_EMPTY_PATH: owned descriptor of the object; else -1 */
@@ -122,6 +124,7 @@ struct vfs {
 	const struct bv_store_ops *store;
 	void *store_ctx;
 	struct store_reg *stores;   /* registered schemes */
+	struct moved *moved;        /* lower directories renamed inside */
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
 	struct listing *listings;   /* getdents cache */
@@ -163,6 +166,8 @@ bool real_lower_has(struct vfs *v, const struct loc *l, struct stat *st);
 /* "/proc/self/fd/N" of ours, for calls that have no descriptor form. */
 #define FD_PATH_MAX 32
 void real_fd_path(char out[FD_PATH_MAX], int fd);
+/* Where a host path of the lower stands in the tree, whatever is there now: its length. */
+ssize_t real_place(struct vfs *v, const char *real, char out[PATH_MAX]);
 /* Text of a real path (readlink of /proc/.../fd/N) -> virtual path; view says which side it was.
  * -ENOENT: not visible (hidden, deleted, or shadowed by something else now). */
 ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view);
@@ -249,6 +254,14 @@ void store_close(struct vfs *v);
 extern const struct bv_store_ops store_tmp_ops;
 extern const struct bv_store store_service;
 extern const struct bv_review review_service;
+
+/* ---- moved.c: lower directories renamed inside, and who still stands in them ---- */
+/* The directory `from` is now `to`; was_lower: it had a lower part.  0; -1: no memory. */
+int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower);
+/* Where the lower's `path` went: length; -1: it did not move. */
+ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
+void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */
+void moved_free(struct vfs *v);
 
 /* ---- exec.c ---- */
 int exec_init(struct vfs *v);  /* after the upper is open: makes exec_dir */

@@ -141,43 +141,68 @@ static int list(struct vfs *v, struct bv_call *call, enum by by)
 
 /* ---- changing ---- */
 
-static int apply(struct vfs *v, struct bv_call *call, struct target *t, const char *name, const void *value,
-                 size_t size, int flags)
-{
-	char path[FD_PATH_MAX];
-	bool user = strncmp(name, "user.", 5) == 0;
-	int r = 0;
+struct change {
+	const char *name;
+	const void *value; /* NULL: remove */
+	size_t size;
+	int flags;
+};
 
-	/* xattr(7): user.* only on files and directories, and whoever may write may set them. */
-	if (user && !S_ISREG(t->st.st_mode) && !S_ISDIR(t->st.st_mode))
-		return -EPERM;
-	if (user)
-		r = perm_access(v, call, &t->l, W_OK);
-	if (r < 0)
-		return r;
-	real_fd_path(path, t->fd);
-	if (t->l.view == V_RW)
-		v->host->as_guest(call);
-	r = (value ? setxattr(path, name, value, size, flags) : removexattr(path, name)) < 0 ? -errno : 0;
-	v->host->as_creds(NULL);
-	if (r == 0 && t->l.view == V_MERGED && t->l.node)
-		t->l.node->meta = true;
-	return r;
+static bool is_user(const struct change *c)
+{
+	return strncmp(c->name, "user.", 5) == 0;
 }
 
-static enum bv_verdict change(struct vfs *v, struct bv_call *call, enum by by, const char *name, const void *value,
-                              size_t size, int flags, bv_handler_fn *handler)
+/* xattr(7): user.* for whoever may write, in a sticky directory for its owner; lists for the owner. */
+static int may_set(struct vfs *v, struct bv_call *call, struct target *t, const void *arg)
 {
-	struct target t;
-	int r = target_open(v, call, by == BY_FD ? (int)call->arg[0] : AT_FDCWD, call->arg[0], walk_of(by), by == BY_FD,
-	                    strncmp(name, "user.", 5) != 0, &t);
+	const struct change *c = arg;
+	char path[FD_PATH_MAX];
 
-	if (r < 0)
-		return REPLY(v, call, r);
-	enum bv_verdict verdict = r == COPYUP_LATER ? copyup_defer(v, call, &t.l, handler)
-	                                            : REPLY(v, call, apply(v, call, &t, name, value, size, flags));
-	target_fini(&t);
-	return verdict;
+	if (is_user(c) && !S_ISREG(t->st.st_mode) && !S_ISDIR(t->st.st_mode))
+		return -EPERM;
+	int r = is_user(c) ? perm_access(v, call, &t->l, W_OK) : perm_owner(v, call, &t->st);
+	if (r == 0 && is_user(c) && S_ISDIR(t->st.st_mode) && (t->st.st_mode & S_ISVTX))
+		r = perm_owner(v, call, &t->st);
+	if (r < 0 || S_ISLNK(t->st.st_mode))
+		return r;
+	if (t->l.view != V_LOWER || (c->value && !c->flags))
+		return 0;
+	/* What is bound to fail is no reason to copy a file of the host. */
+	bv_autofd int fd = loc_open_path(v, &t->l);
+	if (fd < 0)
+		return fd;
+	real_fd_path(path, fd);
+	bool there = getxattr(path, c->name, NULL, 0) >= 0;
+	if (!there && errno != ENODATA)
+		return -errno;
+	if (there && c->value && (c->flags & XATTR_CREATE))
+		return -EEXIST;
+	return there || (c->value && !(c->flags & XATTR_REPLACE)) ? 0 : -ENODATA;
+}
+
+static int apply(struct vfs *v, struct bv_call *call, struct target *t, const void *arg)
+{
+	const struct change *c = arg;
+
+	/* A symlink, too, is named by our magic link, which leads to it and not on from it. */
+	if (c->value)
+		return setxattr(t->path, c->name, c->value, c->size, c->flags) < 0 ? -errno : 0;
+	return removexattr(t->path, c->name) < 0 ? -errno : 0;
+}
+
+static enum bv_verdict change(struct vfs *v, struct bv_call *call, enum by by, const struct change *c,
+                              bv_handler_fn *handler)
+{
+	static const struct target_op op = {may_set, apply};
+	const struct target_name name = {
+	    .dirfd = by == BY_FD ? (int)call->arg[0] : AT_FDCWD,
+	    .path = call->arg[0],
+	    .walk = walk_of(by),
+	    .by_fd = by == BY_FD,
+	};
+
+	return target_change(v, call, handler, &name, &op, c);
 }
 
 static enum bv_verdict set(struct vfs *v, struct bv_call *call, enum by by, bv_handler_fn *handler)
@@ -198,7 +223,7 @@ static enum bv_verdict set(struct vfs *v, struct bv_call *call, enum by by, bv_h
 	}
 	if (r == 0)
 		r = settable(name);
-	return r < 0 ? REPLY(v, call, r) : change(v, call, by, name, value, size, flags, handler);
+	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){name, value, size, flags}, handler);
 }
 
 static enum bv_verdict drop(struct vfs *v, struct bv_call *call, enum by by, bv_handler_fn *handler)
@@ -208,7 +233,7 @@ static enum bv_verdict drop(struct vfs *v, struct bv_call *call, enum by by, bv_
 
 	if (r == 0)
 		r = settable(name);
-	return r < 0 ? REPLY(v, call, r) : change(v, call, by, name, NULL, 0, 0, handler);
+	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){.name = name}, handler);
 }
 
 BV_SYSCALL(setxattr)
