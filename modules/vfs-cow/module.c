@@ -59,6 +59,7 @@ static void fini(void *self)
 	listing_free_all(v);
 	exec_fini(v);
 	store_close(v);
+	moved_free(v);
 	tree_drop(v->root);
 	free_mounts(v);
 	free(v);

@@ -175,6 +175,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 	if (S_ISDIR(l->st.st_mode) && (write || (q->flags & O_CREAT)))
 		return REPLY(v, q->call, -EISDIR);
 	/* A read-only descriptor of what may not be written here is no way to write it. */
+	if (l->view == V_ANON)
+		return open_magic(q, l);
 	if (l->magic && (!write || (l->view != V_LOWER && l->view != V_RO) || l->fd_writable))
 		return open_magic(q, l);
 	if (l->view == V_SYNTH)

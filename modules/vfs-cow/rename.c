@@ -141,6 +141,9 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
+	/* What was flattened for this move had a lower part, and maybe somebody in it. */
+	if (is_dir(from) && moved_note(v, from->l.path, to->l.path, from->l.node && !rw) < 0)
+		return -ENOMEM;
 	r = upper_created(v, &to->l, is_dir(from));
 	if (r == 0)
 		r = exchange ? upper_created(v, &from->l, to_dir) : upper_removed(v, &from->l);

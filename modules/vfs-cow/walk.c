@@ -402,8 +402,56 @@ static int walk_fast(struct walk *w, int *result)
 	return 1;
 }
 
+static bool is_gone(struct vfs *v, struct loc *l, const char *real)
+{
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(real), mark = sizeof(deleted) - 1;
+
+	if (len < mark || strcmp(real + len - mark, deleted) != 0)
+		return false;
+	struct spot s;
+	spot_at(v, l->path, &s);
+	l->mount = s.mount;
+	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
+	return fd < 0;
+}
+
+/* Where a removed working directory was: its ".." still leads to the parent, as on Linux. */
+static ssize_t gone_path(struct vfs *v, const char *real, char out[PATH_MAX])
+{
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(real), mark = sizeof(deleted) - 1;
+
+	if (len >= PATH_MAX)
+		return -ENOENT;
+	if (strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/') {
+		real += v->upper_len;
+		len -= v->upper_len;
+	}
+	if (len > mark && strcmp(real + len - mark, deleted) == 0)
+		len -= mark;
+	memcpy(out, real, len);
+	out[len] = '\0';
+	return (ssize_t)len;
+}
+
+/* "." in a removed working directory is still that directory, though it has no path any more. */
+static int here(struct walk *w)
+{
+	struct loc *l = w->l;
+
+	l->fd = openat(w->call->proc_fd, "cwd", O_PATH | O_CLOEXEC);
+	if (l->fd < 0)
+		return -errno;
+	int r = loc_from_fd(w->v, l);
+	if (r < 0)
+		loc_fini(l);
+	l->dotted = l->must_dir = true;
+	return r;
+}
+
 /* The virtual path where a relative one starts. */
-static int start_at(struct walk *w, int dirfd)
+static int start_at(struct walk *w, int dirfd, const char *path)
 {
 	char link[32], real[PATH_MAX + 1];
 	enum view view;
@@ -423,6 +471,11 @@ static int start_at(struct walk *w, int dirfd)
 	if (real[0] != '/')
 		return -ENOTDIR;
 	ssize_t len = real_shown(w->v, real, l->path, &view);
+	/* A removed directory of the upper says so in its path, which then leads to nothing. */
+	if (len >= 0 && view == V_UPPER && is_gone(w->v, l, real))
+		len = -ENOENT;
+	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
+		len = gone_path(w->v, real, l->path);
 	if (len < 0)
 		return (int)len;
 	l->len = (size_t)len;
@@ -482,7 +535,7 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 	if (flags & (W_BENEATH | W_IN_ROOT | W_NO_XDEV)) {
 		if (path[0] == '/' && !(flags & W_IN_ROOT)) {
 			go_root(&w);
-		} else if ((r = start_at(&w, dirfd)) < 0) {
+		} else if ((r = start_at(&w, dirfd, path)) < 0) {
 			return r;
 		}
 		w.root_len = l->len;
@@ -494,8 +547,8 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 		}
 	} else if (path[0] == '/')
 		go_root(&w);
-	else if ((r = start_at(&w, dirfd)) < 0)
-		return r;
+	else if ((r = start_at(&w, dirfd, path)) < 0)
+		return r == -ENOENT && dirfd == AT_FDCWD && strcmp(path, ".") == 0 ? here(&w) : r;
 	size_t n = strlen(path);
 	if (n >= PATH_MAX)
 		return -ENAMETOOLONG;
