@@ -53,36 +53,58 @@ int entry_check_new(struct vfs *v, struct bv_call *call, struct entry *e, bool i
 	return perm_create(v, call, &e->l);
 }
 
-int entry_make(struct vfs *v, struct bv_call *call, struct loc *l, bool is_dir, entry_make_fn *make,
-               const void *arg)
+struct making {
+	entry_make_fn *make;
+	const void *arg;
+	bool is_dir;
+	int mask; /* a new object: the guest's umask; -1: a further name of an old one */
+};
+
+static int make_real(int dir, const char *name, const struct making *m)
+{
+	if (m->mask < 0)
+		return m->make(dir, name, m->arg);
+	mode_t old = umask((mode_t)m->mask);
+	int r = m->make(dir, name, m->arg);
+	umask(old);
+	return r;
+}
+
+static int make_at(struct vfs *v, struct bv_call *call, struct loc *l, const struct making *m)
 {
 	const char *name;
-	int mask = v->host->umask(call);
 
-	if (mask < 0)
-		return mask;
 	v->host->as_creds(NULL);
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
 	if (dir < 0)
 		return dir;
 	bool rw = l->dir_view == V_RW;
 	int r = rw ? v->host->as_guest(call) : 0;
-	if (r < 0)
-		return r;
-	mode_t old = umask((mode_t)mask);
 	/* The parent was resolved and the name holds no slash: nothing is followed. */
-	r = make(dir, name, arg);
-	umask(old);
+	if (r == 0)
+		r = make_real(dir, name, m);
 	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
-	if (!rw)
+	if (!rw && m->mask >= 0)
 		r = upper_own(v, call, dir, name);
 	if (r == 0)
-		r = upper_created(v, l, is_dir);
+		r = upper_created(v, l, m->is_dir);
 	if (r < 0 && !rw)
-		(void)unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0);
+		(void)unlinkat(dir, name, m->is_dir ? AT_REMOVEDIR : 0);
 	return r;
+}
+
+int entry_make(struct vfs *v, struct bv_call *call, struct loc *l, bool is_dir, entry_make_fn *make, const void *arg)
+{
+	int mask = v->host->umask(call);
+
+	return mask < 0 ? mask : make_at(v, call, l, &(struct making){make, arg, is_dir, mask});
+}
+
+int entry_place(struct vfs *v, struct bv_call *call, struct loc *l, entry_make_fn *make, const void *arg)
+{
+	return make_at(v, call, l, &(struct making){make, arg, false, -1});
 }
 
 /* The upper part of a merged directory that is empty to guests: only whiteouts are left in it. */

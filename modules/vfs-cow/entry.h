@@ -27,6 +27,9 @@ typedef int entry_make_fn(int dir, const char *name, const void *arg);
 int entry_make(struct vfs *v, struct bv_call *call, struct loc *l, bool is_dir, entry_make_fn *make,
                const void *arg);
 
+/* The same for another name of an object that exists: it stays whose it is. */
+int entry_place(struct vfs *v, struct bv_call *call, struct loc *l, entry_make_fn *make, const void *arg);
+
 /* Removes the directory, or the file, at l; whether the guest may was asked before. */
 int entry_rmdir(struct vfs *v, struct bv_call *call, struct loc *l);
 int entry_unlink(struct vfs *v, struct bv_call *call, struct loc *l);

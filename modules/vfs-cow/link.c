@@ -5,93 +5,133 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfs.h"
+#include "entry.h"
 
-/* Makes a name for the very object behind fd: O_TMPFILE's files, descriptors of the upper. */
-static int link_fd(int fd, int dir, const char *name)
+/* Where the old name leads: an object of its own, so it is the descriptor that is linked. */
+static int make_link(int dir, const char *name, const void *arg)
 {
 	char path[FD_PATH_MAX];
 
-	real_fd_path(path, fd);
+	real_fd_path(path, *(const int *)arg);
 	return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-static int may_link(struct vfs *v, struct bv_call *call, struct loc *from, struct loc *to)
+/* proc(5), fs.protected_hardlinks: what one does not own and may not write, one may not link. */
+static int check_protected(struct vfs *v, struct bv_call *call, struct entry *from)
 {
-	if (to->probed || to->dotted)
-		return -EEXIST;
-	if (to->must_dir)
-		return -ENOENT;
-	if (S_ISDIR(from->st.st_mode))
+	const struct stat *st = &from->l.st;
+	char on = '1';
+
+	if (perm_owner(v, call, st) == 0)
+		return 0;
+	bv_autofd int fd = open("/proc/sys/fs/protected_hardlinks", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, &on, 1) == 1 && on == '0')
+		return 0;
+	if (!S_ISREG(st->st_mode) || (st->st_mode & S_ISUID) ||
+	    (st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
 		return -EPERM;
-	if (from->view == V_SYNTH || to->dir_view == V_SYNTH || from->view == V_RO)
-		return -EXDEV;
-	if (from->view == V_ANON && !from->ours)
-		return -EXDEV;
-	if ((from->view == V_RW) != (to->dir_view == V_RW) || (from->view == V_RW && from->mount != to->mount))
-		return -EXDEV;
-	return perm_create(v, call, to);
+	return perm_access(v, call, &from->l, R_OK | W_OK) < 0 ? -EPERM : 0;
 }
 
-static int make_link(struct vfs *v, struct bv_call *call, struct loc *from, struct loc *to)
+/* May the object behind `from` have a name at `to`, as far as layers and mounts are concerned? */
+static int check_sides(const struct loc *from, const struct loc *to)
 {
-	const char *name, *old;
-
-	v->host->as_creds(NULL);
-	bv_autofd int dir = upper_parent_fd(v, to, &name);
-	if (dir < 0)
-		return dir;
-	if (to->dir_view == V_RW)
-		v->host->as_guest(call);
-	int r;
-	if (from->fd >= 0) {
-		r = link_fd(from->fd, dir, name);
-	} else {
-		bv_autofd int old_dir = real_parent(v, from, from->view, O_PATH, &old);
-
-		r = old_dir < 0 ? old_dir : linkat(old_dir, old, dir, name, 0) < 0 ? -errno : 0;
+	switch (from->view) {
+	case V_LOWER:
+	case V_UPPER:
+	case V_MERGED:
+		return to->dir_view == V_RW || to->dir_view == V_RO || to->dir_view == V_SYNTH ? -EXDEV : 0;
+	case V_RW:
+		return to->dir_view == V_RW && from->mount == to->mount ? 0 : -EXDEV;
+	case V_ANON:
+		/*
+		 * Without a name: an O_TMPFILE of the upper or, which the host kernel tells apart,
+		 * of an rw mount.  A host file that is only hidden here has its name still.
+		 */
+		if (from->ours)
+			return to->dir_view == V_RW ? -EXDEV : 0;
+		return to->dir_view == V_RW && from->st.st_nlink == 0 && from->fd_writable ? 0 : -EXDEV;
+	default:
+		return -EXDEV;
 	}
+}
+
+/* The kernel's order (do_linkat and vfs_link of fs/namei.c). */
+static int may_link(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to)
+{
+	int r = entry_check_new(v, call, to, false);
+
+	/* What the new place lacks comes after what is wrong with the pair. */
+	if (r == 0 || r == -EACCES || r == -EPERM) {
+		int sides = check_sides(&from->l, &to->l);
+
+		r = sides < 0 ? sides : r;
+		if (r == 0 || r == -EACCES) {
+			int guarded = check_protected(v, call, from);
+
+			r = guarded < 0 ? guarded : r;
+		}
+	}
+	return r == 0 && S_ISDIR(from->l.st.st_mode) ? -EPERM : r;
+}
+
+static int do_make_link(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to)
+{
+	if (from->l.view == V_LOWER) {
+		int r = copyup(v, call, &from->l, 0);
+
+		if (r != 0)
+			return r;
+		/* From here on the copy is meant, not the descriptor that led to the host's file. */
+		if (from->l.fd >= 0)
+			close(from->l.fd);
+		from->l.fd = -1;
+	}
+	bv_autofd int fd = loc_open_path(v, &from->l);
+	return fd < 0 ? fd : entry_place(v, call, &to->l, make_link, &fd);
+}
+
+/* The old name; like the kernel, following it only when asked to. */
+static int find_old(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, int flags, struct entry *from)
+{
+	int r = v->host->as_guest(call);
+
+	if (r == 0)
+		r = vfs_walk_guest(v, call, dirfd, ptr,
+		                   W_PROBE | (flags & AT_SYMLINK_FOLLOW ? 0 : W_NOFOLLOW) |
+		                       (flags & AT_EMPTY_PATH ? W_EMPTY : 0),
+		                   &from->l);
 	v->host->as_creds(NULL);
-	return r < 0 ? r : upper_created(v, to, false);
+	/* AT_EMPTY_PATH: how the descriptor itself was opened. */
+	if (r == 0 && from->l.fd >= 0 && !from->l.magic) {
+		int mode = fcntl(from->l.fd, F_GETFL);
+
+		from->l.fd_writable = mode >= 0 && !(mode & O_PATH) && (mode & O_ACCMODE) != O_RDONLY;
+	}
+	return r;
 }
 
 static enum bv_verdict do_link(struct vfs *v, struct bv_call *call, int from_fd, uint64_t from_ptr, int to_fd,
                                uint64_t to_ptr, int flags, bv_handler_fn *handler)
 {
-	struct loc from, to;
+	struct entry from, to;
 
 	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
 		return REPLY(v, call, -EINVAL);
-	int r = vfs_walk_guest(v, call, from_fd, from_ptr,
-	                       W_PROBE | (flags & AT_SYMLINK_FOLLOW ? 0 : W_NOFOLLOW) |
-	                           (flags & AT_EMPTY_PATH ? W_EMPTY : 0),
-	                       &from);
+	int r = find_old(v, call, from_fd, from_ptr, flags, &from);
 	if (r < 0)
 		return REPLY(v, call, r);
-	r = vfs_walk_guest(v, call, to_fd, to_ptr, W_NOFOLLOW | W_CREATE, &to);
+	r = entry_walk(v, call, to_fd, to_ptr, W_CREATE, &to);
 	if (r < 0) {
-		loc_fini(&from);
+		loc_fini(&from.l);
 		return REPLY(v, call, r);
 	}
-	enum bv_verdict verdict;
 	r = may_link(v, call, &from, &to);
-	if (r == 0 && from.view == V_LOWER) {
-		r = copyup(v, call, &from, 0);
-		/* From here on the copy is meant, not the descriptor that led to the host's file. */
-		if (r == 0 && from.fd >= 0) {
-			close(from.fd);
-			from.fd = -1;
-		}
-	}
-	if (r == COPYUP_LATER) {
-		verdict = copyup_defer(v, call, &from, handler);
-	} else {
-		if (r == 0)
-			r = make_link(v, call, &from, &to);
-		verdict = REPLY(v, call, r);
-	}
-	loc_fini(&from);
-	loc_fini(&to);
+	if (r == 0)
+		r = do_make_link(v, call, &from, &to);
+	enum bv_verdict verdict = r == COPYUP_LATER ? copyup_defer(v, call, &from.l, handler) : REPLY(v, call, r);
+	loc_fini(&from.l);
+	loc_fini(&to.l);
 	return verdict;
 }
 
@@ -106,43 +146,26 @@ BV_SYSCALL(linkat)
 	               sys_linkat);
 }
 
-static int make_symlink(struct vfs *v, struct bv_call *call, struct loc *l, const char *text)
+static int make_symlink(int dir, const char *name, const void *arg)
 {
-	const char *name;
-
-	v->host->as_creds(NULL);
-	bv_autofd int dir = upper_parent_fd(v, l, &name);
-	if (dir < 0)
-		return dir;
-	if (l->dir_view == V_RW)
-		v->host->as_guest(call);
-	int r = symlinkat(text, dir, name) < 0 ? -errno : 0;
-	v->host->as_creds(NULL);
-	if (r == 0 && l->dir_view != V_RW)
-		r = upper_own(v, call, dir, name);
-	return r < 0 ? r : upper_created(v, l, false);
+	return symlinkat(arg, dir, name) < 0 ? -errno : 0;
 }
 
 static int do_symlink(struct vfs *v, struct bv_call *call, uint64_t text_ptr, int dirfd, uint64_t ptr)
 {
 	char text[PATH_MAX];
-	struct loc l;
+	struct entry e;
 	ssize_t n = v->host->mem_read_str(call, text, text_ptr, sizeof(text));
 
 	if (n <= 0)
 		return n ? (int)n : -ENOENT;
-	int r = vfs_walk_guest(v, call, dirfd, ptr, W_NOFOLLOW | W_CREATE, &l);
+	int r = entry_walk(v, call, dirfd, ptr, W_CREATE, &e);
 	if (r < 0)
 		return r;
-	if (l.probed || l.dotted)
-		r = -EEXIST;
-	else if (l.must_dir || l.view == V_SYNTH)
-		r = -ENOENT;
-	else
-		r = perm_create(v, call, &l);
+	r = entry_check_new(v, call, &e, false);
 	if (r == 0)
-		r = make_symlink(v, call, &l, text);
-	loc_fini(&l);
+		r = entry_make(v, call, &e.l, false, make_symlink, text);
+	loc_fini(&e.l);
 	return r;
 }
 
