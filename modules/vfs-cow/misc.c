@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 
 #include "vfs.h"
 
@@ -61,20 +62,28 @@ BV_SYSCALL(truncate)
 	return verdict;
 }
 
+/* A module's tree passes for the file system that the host has at its place. */
+static int statfs_fd(struct vfs *v, struct loc *l)
+{
+	if (l->view == V_SYNTH && l->fd < 0 && l->syn && l->syn->kind != BV_VFS_HOST)
+		return l->mount->fd >= 0 ? fcntl(l->mount->fd, F_DUPFD_CLOEXEC, 3) : synth_dir_fd(v, l, O_PATH);
+	return loc_open_path(v, l);
+}
+
 static int statfs_of(struct vfs *v, struct loc *l, struct statfs *st)
 {
-	bv_autofd int fd = -1;
+	bv_autofd int fd = statfs_fd(v, l);
 
-	if (l->view == V_SYNTH && l->syn && l->syn->kind != BV_VFS_HOST) {
-		fd = open("/proc", O_PATH | O_CLOEXEC); /* synthetic trees pass for procfs */
-		if (fd < 0)
-			return -errno;
-	} else {
-		fd = loc_open_path(v, l);
-	}
 	if (fd < 0)
 		return fd;
-	return fstatfs(fd, st) < 0 ? -errno : 0;
+	if (fstatfs(fd, st) < 0)
+		return -errno;
+	/* What may be written is decided here and not by the host's mount flags. */
+	if (l->view == V_RO)
+		st->f_flags |= ST_RDONLY;
+	else if (l->view == V_LOWER || l->view == V_MERGED)
+		st->f_flags &= ~ST_RDONLY;
+	return 0;
 }
 
 BV_SYSCALL(statfs)
@@ -95,27 +104,45 @@ BV_SYSCALL(statfs)
 	return REPLY(v, call, r);
 }
 
+/*
+ * A directory's changes made inside happen in its upper part; what the host does in the lower one
+ * is seen only where the guest itself could change nothing.
+ */
+static int watch_fd(struct vfs *v, struct bv_call *call, struct loc *l)
+{
+	if (S_ISDIR(l->st.st_mode) && (l->view == V_LOWER || l->view == V_MERGED) &&
+	    perm_access(v, call, l, W_OK | X_OK) == 0 && upper_dir(v, l) == 0)
+		return real_open(v, l, V_UPPER, O_PATH, 0);
+	return loc_open_path(v, l);
+}
+
 static int watch(struct vfs *v, struct bv_call *call, int in, struct loc *l, uint32_t mask)
 {
 	char path[FD_PATH_MAX];
 
 	if ((mask & IN_ONLYDIR) && !S_ISDIR(l->st.st_mode))
 		return -ENOTDIR;
-	bv_autofd int fd = loc_open_path(v, l);
+	int r = perm_access(v, call, l, R_OK);
+	if (r < 0)
+		return r;
+	bv_autofd int fd = watch_fd(v, call, l);
 	if (fd < 0)
 		return fd;
 	real_fd_path(path, fd);
-	v->host->as_guest(call);
+	r = v->host->as_guest(call);
 	/* Through our own magic link, which IN_DONT_FOLLOW would watch instead of the object. */
-	int r = inotify_add_watch(in, path, mask & ~(uint32_t)IN_DONT_FOLLOW);
-	r = r < 0 ? -errno : r;
+	if (r == 0) {
+		r = inotify_add_watch(in, path, mask & ~(uint32_t)IN_DONT_FOLLOW);
+		r = r < 0 ? -errno : r;
+	}
 	v->host->as_creds(NULL);
 	return r;
 }
 
 /*
- * The watch is put on the real object that represents the path, through a duplicate of the
- * guest's inotify descriptor.  A merged directory is watched on its lower side.
+ * The watch is put on the real object, through a duplicate of the guest's inotify descriptor, so
+ * that events need no help.  Two things show: whiteouts of deleted host files are entries of the
+ * upper, and a file that is copied up later is another one than the watch was put on.
  */
 BV_SYSCALL(inotify_add_watch)
 {
