@@ -79,6 +79,22 @@ static const struct item *find(const struct listing *s, const char *name)
 	return NULL;
 }
 
+static void tree_fini(struct vfs *v)
+{
+	tree_drop(v->root);
+	while (v->mounts) {
+		struct mount *m = v->mounts;
+
+		v->mounts = m->next;
+		if (m->fd >= 0)
+			close(m->fd);
+		free(m->at);
+		free(m->source);
+		free(m);
+	}
+	close(v->upper.root_fd);
+}
+
 static void world_fini(struct world *w)
 {
 	int low = open(w->low, O_RDONLY | O_CLOEXEC), up = open(w->up, O_RDONLY | O_CLOEXEC);
@@ -91,6 +107,7 @@ static void world_fini(struct world *w)
 	close(up);
 	rmdir(w->low);
 	rmdir(w->up);
+	tree_fini(&w->v);
 }
 
 Test(vfs_listing, positions_ascend_and_outlive_other_entries)

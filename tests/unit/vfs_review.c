@@ -82,6 +82,22 @@ static void expect(struct world *w, const char *text)
 	cr_expect_str_eq(w->out.len ? w->out.data : "", text);
 }
 
+static void tree_fini(struct vfs *v)
+{
+	tree_drop(v->root);
+	while (v->mounts) {
+		struct mount *m = v->mounts;
+
+		v->mounts = m->next;
+		if (m->fd >= 0)
+			close(m->fd);
+		free(m->at);
+		free(m->source);
+		free(m);
+	}
+	close(v->upper.root_fd);
+}
+
 static void world_fini(struct world *w)
 {
 	int low = open(w->low, O_RDONLY | O_CLOEXEC), up = open(w->up, O_RDONLY | O_CLOEXEC);
@@ -95,6 +111,7 @@ static void world_fini(struct world *w)
 	close(up);
 	rmdir(w->low);
 	rmdir(w->up);
+	tree_fini(&w->v);
 }
 
 Test(vfs_review, files)
