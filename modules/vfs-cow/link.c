@@ -243,9 +243,7 @@ static int do_readlink(struct vfs *v, struct bv_call *call, int dirfd, uint64_t 
 	n = v->host->mem_read_str(call, path, ptr, sizeof(path));
 	if (n < 0)
 		return (int)n;
-	v->host->as_guest(call);
 	int r = vfs_walk(v, call, dirfd, path, W_NOFOLLOW | W_PROBE | (dirfd != AT_FDCWD ? W_EMPTY : 0), &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
 	if (!S_ISLNK(l.st.st_mode))

@@ -35,9 +35,7 @@ BV_SYSCALL(truncate)
 
 	if (length < 0)
 		return REPLY(v, call, -EINVAL);
-	v->host->as_guest(call);
 	int r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], W_PROBE, &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return REPLY(v, call, r);
 	if (S_ISDIR(l.st.st_mode))
@@ -92,9 +90,7 @@ BV_SYSCALL(statfs)
 	struct statfs st;
 	struct loc l;
 
-	v->host->as_guest(call);
 	int r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], W_PROBE, &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return REPLY(v, call, r);
 	r = statfs_of(v, &l, &st);
@@ -153,9 +149,7 @@ BV_SYSCALL(inotify_add_watch)
 	bv_autofd int in = v->host->get_fd(call, (int)call->arg[0]);
 	if (in < 0)
 		return REPLY(v, call, in);
-	v->host->as_guest(call);
 	int r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[1], W_PROBE | (mask & IN_DONT_FOLLOW ? W_NOFOLLOW : 0), &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return REPLY(v, call, r);
 	r = watch(v, call, in, &l, mask);

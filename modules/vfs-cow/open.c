@@ -312,9 +312,7 @@ static enum bv_verdict do_open(struct request *q, int dirfd, uint64_t ptr)
 	if ((q->flags & O_NOFOLLOW) || ((q->flags & O_CREAT) && (q->flags & O_EXCL)))
 		w |= W_NOFOLLOW;
 	w |= q->flags & O_CREAT ? W_CREATE : W_PROBE;
-	v->host->as_guest(q->call);
 	int r = vfs_walk_guest(v, q->call, dirfd, ptr, w, &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return REPLY(v, q->call, r);
 	enum bv_verdict verdict;

@@ -48,9 +48,7 @@ static int stat_path(struct vfs *v, struct bv_call *call, int dirfd, uint64_t pt
 		return (int)n;
 	if (!*path && (w & W_EMPTY) && dirfd != AT_FDCWD)
 		return stat_fd(v, call, dirfd, st);
-	v->host->as_guest(call);
 	int r = vfs_walk(v, call, dirfd, path, w | W_PROBE, &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
 	r = loc_stat(v, call, &l, st);
@@ -153,11 +151,9 @@ BV_SYSCALL(statx)
 		n = v->host->mem_read_str(call, path, call->arg[1], sizeof(path));
 	if (n < 0)
 		return REPLY(v, call, n);
-	v->host->as_guest(call);
 	int r = vfs_walk(v, call, dirfd, path,
 	                 W_PROBE | (flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0) |
 	                     (flags & AT_EMPTY_PATH ? W_EMPTY : 0), &l);
-	v->host->as_creds(NULL);
 	if (r == 0) {
 		r = statx_of(v, call, &l, flags, mask, &x);
 		loc_fini(&l);
@@ -175,11 +171,9 @@ static enum bv_verdict do_access(struct vfs *v, struct bv_call *call, int dirfd,
 
 	if ((mode & ~(R_OK | W_OK | X_OK)) || (flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
 		return REPLY(v, call, -EINVAL);
-	v->host->as_guest(call);
 	int r = vfs_walk_guest(v, call, dirfd, ptr,
 	                       W_PROBE | (flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0) |
 	                           (flags & AT_EMPTY_PATH ? W_EMPTY : 0), &l);
-	v->host->as_creds(NULL);
 	if (r < 0)
 		return REPLY(v, call, r);
 	if (mode)

@@ -116,10 +116,13 @@ static int probe(struct walk *w)
 		free(l->syn);
 		l->syn = NULL;
 		const char *rel = l->path + (l->mount->at[1] ? strlen(l->mount->at) : 0);
+		/* The module looks at /proc with the supervisor's eyes; what it answers is permission enough. */
+		w->v->host->as_creds(NULL);
 		int r = synth_lookup(w->v, w->call, l->mount, *rel == '/' ? rel + 1 : rel, &l->syn);
 		if (r == 0)
 			r = synth_stat(w->v, w->call, l, &l->st);
 		l->probed = r == 0;
+		w->v->host->as_guest(w->call);
 		return r == -EXDEV ? -ENOENT : r;
 	}
 	default:
@@ -179,7 +182,11 @@ static int follow_magic(struct walk *w)
 {
 	struct loc *l = w->l;
 	struct stat link;
-	int fd = open(l->syn->target, O_PATH | O_CLOEXEC);
+	int fd;
+
+	/* proc(5): a process that changed its user is closed even to itself, but not to us. */
+	w->v->host->as_creds(NULL);
+	fd = open(l->syn->target, O_PATH | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -194,6 +201,7 @@ static int follow_magic(struct walk *w)
 	l->magic = true;
 	l->native = false;
 	int r = loc_from_fd(w->v, l);
+	w->v->host->as_guest(w->call);
 	if (r < 0)
 		return r;
 	if (*w->rest) { /* more to come: only a directory with a place in the tree leads on */
@@ -510,7 +518,8 @@ static int walk_on(struct walk *w)
 	return walk_slowly(w);
 }
 
-int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
+static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags,
+                         struct loc *l)
 {
 	struct walk w;
 	int r;
@@ -539,6 +548,7 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 			return r;
 		}
 		w.root_len = l->len;
+		v->host->as_guest(call);
 		r = probe(&w);
 		w.dev = l->st.st_dev;
 		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
@@ -554,11 +564,21 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 		return -ENAMETOOLONG;
 	memcpy(w.todo, path, n + 1);
 	w.rest = w.todo;
+	v->host->as_guest(call);
 	do
 		r = walk_on(&w);
 	while (r == AGAIN);
 	if (r < 0)
 		loc_fini(l);
+	return r;
+}
+
+int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
+{
+	/* Where it begins is read as ourselves, the search is the guest's. */
+	v->host->as_creds(NULL);
+	int r = walk_as_guest(v, call, dirfd, path, flags, l);
+	v->host->as_creds(NULL);
 	return r;
 }
 

@@ -35,7 +35,22 @@ static int get_fd(struct bv_call *call, int fd)
 	return -EBADF;
 }
 
-static const struct bv_host host = {.head = BV_HEAD(HOST, struct bv_host), .get_fd = get_fd};
+static int as_guest(struct bv_call *call)
+{
+	return 0;
+}
+
+static int as_creds(const struct bv_creds *creds)
+{
+	return 0;
+}
+
+static const struct bv_host host = {
+    .head = BV_HEAD(HOST, struct bv_host),
+    .get_fd = get_fd,
+    .as_guest = as_guest,
+    .as_creds = as_creds,
+};
 static struct vfs vfs;
 static char top[] = "/tmp/bvisor-fuzz-path-XXXXXX";
 
