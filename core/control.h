@@ -12,6 +12,7 @@
 enum control_kind {
 	CONTROL_STARTED = 1, /* value: pid of the first process */
 	CONTROL_STOPPED,     /* the first process was stopped by signal `value` */
+	CONTROL_CONTINUED,   /* it goes on; followed by SIGCONT, since a stopped front reads nothing */
 	CONTROL_ENDED,       /* every guest is dead; the supervisor waits for CONTROL_GO */
 	CONTROL_EXIT,        /* all is cleaned up; value: the exit code of bvisor */
 };
@@ -22,13 +23,24 @@ struct control_msg {
 	int32_t value;
 };
 
-/* Never blocks: a reader that is not there, or stopped with a full queue, is no reason to wait. */
-static inline void control_send(int fd, enum control_kind kind, int value)
+static inline void control_send_flags(int fd, enum control_kind kind, int value, int flags)
 {
 	const struct control_msg m = {(uint32_t)kind, value};
 
 	if (fd >= 0)
-		(void)!send(fd, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)!send(fd, &m, sizeof(m), MSG_NOSIGNAL | flags);
+}
+
+/* Never blocks: a reader that is not there, or stopped with a full queue, is no reason to wait. */
+static inline void control_send(int fd, enum control_kind kind, int value)
+{
+	control_send_flags(fd, kind, value, MSG_DONTWAIT);
+}
+
+/* For what must not be lost, when no guest waits any more. */
+static inline void control_send_wait(int fd, enum control_kind kind, int value)
+{
+	control_send_flags(fd, kind, value, 0);
 }
 
 #endif

@@ -6,6 +6,7 @@
  * and `diff` fill a struct run_options and give it to front_run(), which forks the supervisor.
  */
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -93,6 +94,8 @@ struct run_options {
 	char *const *argv;
 	enum diff_format diff;
 	bool tty, wait_all;
+	sigset_t mask;    /* the signal mask bvisor was started with */
+	pid_t between;    /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */
 };
 /* Runs the command in a sandbox of its own: the exit code of bvisor. */

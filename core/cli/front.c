@@ -4,7 +4,8 @@
  * passes signals on and pumps the terminal if one was asked for.  It is a subreaper, so if the
  * supervisor dies the guests become its children, and it kills them.
  *
- * Without a terminal of its own the guest is in our process group and the supervisor is not.
+ * Without a terminal of its own the guest is in our process group, and the supervisor soon
+ * is in another session.
  * What the terminal sends (Ctrl-C) thus reaches guest and front alike and must not be passed on
  * a second time; what somebody sent to us with kill(2) must.  Whether the job is stopped is the
  * guest's decision: we stop when it has stopped.
@@ -22,8 +23,8 @@
 
 #include <cleanup.h>
 
-#include "cli.h"
 #include "control.h"
+#include "front.h"
 #include "killall.h"
 #include "tty.h"
 
@@ -90,19 +91,35 @@ static void forward(const struct front *f, int sig)
 	(void)!send(f->control, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Stops this process the way the guest was stopped, so that a shell says the same of it. */
-static void stop_self(const struct front *f, int sig)
+/*
+ * Always by SIGTSTP, since it can be blocked: a SIGCONT that arrives between the look and the stop
+ * takes a pending SIGTSTP away (signal(7)), while it would come too early for a SIGSTOP.  In an
+ * orphaned process group, where no shell is to take notice, nothing stops.
+ */
+void front_stop_self(bool (*stale)(void *arg), void *arg)
 {
 	sigset_t set;
 
-	if (f->tty)
-		tty_restore(f->tty);
 	sigemptyset(&set);
-	sigaddset(&set, sig);
-	raise(sig); /* TTIN, TTOU and STOP are not blocked: stops here, */
-	sigprocmask(SIG_UNBLOCK, &set, NULL); /* TSTP here */
-	if (sig == SIGTSTP)
-		sigprocmask(SIG_BLOCK, &set, NULL);
+	sigaddset(&set, SIGTSTP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	raise(SIGTSTP);
+	if (stale && stale(arg)) {
+		signal(SIGTSTP, SIG_IGN); /* which discards it */
+		signal(SIGTSTP, SIG_DFL);
+		return;
+	}
+	sigprocmask(SIG_UNBLOCK, &set, NULL); /* stops here */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Whether the supervisor has said more since: that the guest goes on, or has ended. */
+static bool news(void *arg)
+{
+	const struct front *f = arg;
+	struct pollfd fd = {.fd = f->control, .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 1;
 }
 
 static void reap(struct front *f)
@@ -128,7 +145,8 @@ static void signal_event(struct front *f)
 			tty_raw(f->tty);
 			tty_resize(f->tty);
 		} else if (sig == SIGTSTP) {
-			stop_self(f, SIGTSTP);
+			tty_restore(f->tty);
+			front_stop_self(NULL, NULL);
 		} else if (sig == SIGWINCH) {
 			tty_resize(f->tty);
 		} else {
@@ -139,8 +157,12 @@ static void signal_event(struct front *f)
 	/* Before the guest is there the terminal's signal reached nobody but us. */
 	if (si.ssi_code == SI_KERNEL && f->started)
 		return;
-	if (sig == SIGCONT && (pid_t)si.ssi_pid == f->supervisor)
-		return; /* it woke us because the guest goes on already */
+	/* It woke us because the guest goes on already. */
+	if (sig == SIGCONT && (pid_t)si.ssi_pid == f->supervisor) {
+		if (f->o->between)
+			kill(f->o->between, SIGCONT);
+		return;
+	}
 	forward(f, sig);
 }
 
@@ -162,8 +184,11 @@ static void control_event(struct front *f)
 			tty_raw(f->tty);
 		break;
 	case CONTROL_STOPPED:
-		if (!f->tty && (m.value == SIGTSTP || m.value == SIGSTOP || m.value == SIGTTIN || m.value == SIGTTOU))
-			stop_self(f, m.value);
+		/* One that was ignored at the start must not come back to its default. */
+		if (!f->tty && !(f->o->ignored >> (SIGTSTP - 1) & 1))
+			front_stop_self(news, f);
+		break;
+	case CONTROL_CONTINUED:
 		break;
 	case CONTROL_ENDED:
 		if (f->tty) {
@@ -210,6 +235,8 @@ static void wait_loop(struct front *f)
 /* The supervisor is gone.  Whatever guests are left are ours now. */
 static int end(struct front *f)
 {
+	if (f->o->between)
+		kill(f->o->between, SIGCONT); /* it may have stopped with us */
 	if (killall(KILL_TIMEOUT_MS, NULL, NULL) < 0)
 		cli_fail(f->o->cmd, "a guest process does not die (uninterruptible sleep)");
 	if (f->tty) {
@@ -236,7 +263,7 @@ static void release_stdio(void)
 	close(null);
 }
 
-static int front_main(struct run_options *o, struct front *f, int child_end, const sigset_t *old)
+static int serve(struct run_options *o, struct front *f, int child_end)
 {
 	struct tty tty;
 
@@ -259,7 +286,6 @@ static int front_main(struct run_options *o, struct front *f, int child_end, con
 		close(f->sigfd);
 		if (o->tty)
 			close(tty.master);
-		sigprocmask(SIG_SETMASK, old, NULL);
 		exit(supervisor_main(o, child_end, slave));
 	}
 	close(child_end);
@@ -282,24 +308,30 @@ static int front_main(struct run_options *o, struct front *f, int child_end, con
 	return end(f);
 }
 
-int front_run(struct run_options *o)
+int front_main(struct run_options *o, const sigset_t *set)
 {
 	struct front f = {.o = o, .code = -1, .sigfd = -1, .control = -1};
-	sigset_t set, old;
 	int pair[2];
 
-	o->ignored = ignored_signals();
-	watched(&set, o->ignored);
-	signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the children's status */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return cli_fail(o->cmd, "PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
-	/* Before the fork, so that no signal is lost, and no child's death. */
-	sigprocmask(SIG_BLOCK, &set, &old);
-	bv_autofd int sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	bv_autofd int sigfd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (sigfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return cli_fail(o->cmd, "cannot talk to the supervisor: %s", strerror(errno));
 	bv_autofd int control = pair[0];
 	f.sigfd = sigfd;
 	f.control = control;
-	return front_main(o, &f, pair[1], &old);
+	return serve(o, &f, pair[1]);
+}
+
+int front_run(struct run_options *o)
+{
+	sigset_t set;
+
+	o->ignored = ignored_signals();
+	watched(&set, o->ignored);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the children's status */
+	/* Before any fork, so that no signal is lost, and no child's death. */
+	sigprocmask(SIG_BLOCK, &set, &o->mask);
+	return between_needed() ? between_run(o, &set) : front_main(o, &set);
 }

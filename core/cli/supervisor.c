@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The supervisor's process: builds the sandbox, starts the guest, serves it, cleans up.  It runs
- * in a process group of its own, where no terminal's signal reaches it, and gives up at once what
- * it needs no longer: descriptors, standard streams, capabilities.
+ * in a session of its own, where no terminal's signal reaches it, and gives up at once what it
+ * needs no longer: descriptors, standard streams, capabilities.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,19 +33,32 @@
 struct supervisor {
 	struct run_options *o;
 	struct sandbox *box;
+	pid_t front;
 	int control, slave;
 	int out;     /* where the changes go; -1: not asked for */
 	int cwd_fd;  /* the guest's first directory as the sandbox sees it; -1: by path */
 	char cwd[4096];
 };
 
-static void ignore_signals(void)
+/*
+ * Leaves the front's session, now that the guest is in it.  Not before: only who is born in a
+ * session can be in it.  And not just its process group: as a member of the session we would be
+ * the parent that keeps the guest's group from being orphaned, and a Ctrl-Z would stop the guest
+ * where no shell is left to continue it.  Signals were blocked until here; what the terminal sent
+ * meanwhile is dropped, which ignoring does.
+ */
+static void leave_session(const sigset_t *mask)
 {
 	static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
 
-	/* Ignoring also discards what arrived while we were still in the front's process group. */
+	setsid();
+	for (int sig = 1; sig <= SIGRTMAX; sig++) {
+		signal(sig, SIG_IGN);
+		signal(sig, SIG_DFL);
+	}
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
+	sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
 /* Leaves 0 to 2 and our own, moved to the front of the table; everything else is closed. */
@@ -174,7 +187,7 @@ static int start(struct supervisor *s, int *listener, struct bv_error *err)
 		.cwd = s->cwd,
 		.stdio = {s->slave, s->slave, s->slave},
 		.tty = s->slave,
-		.pgid = getpgid(getppid()),
+		.pgid = getpgrp(), /* the front's, still */
 		.caps_keep = GUEST_CAPS,
 		.ignore = s->o->ignored,
 	};
@@ -183,6 +196,7 @@ static int start(struct supervisor *s, int *listener, struct bv_error *err)
 	if (pid < 0)
 		return pid;
 	control_send(s->control, CONTROL_STARTED, pid);
+	leave_session(&s->o->mask);
 	release_stdio();
 	if (s->slave >= 0)
 		close(s->slave);
@@ -206,13 +220,25 @@ static int exit_code(const struct supervisor *s, const struct run_result *res)
 	return WEXITSTATUS(res->status);
 }
 
+/* The front may have stopped with the guest: once more before, should its queue be full, and after,
+ * should it just now have read of the stop. */
+static void tell_front(const struct supervisor *s, enum control_kind kind, int value)
+{
+	for (int i = 0; i < 2; i++) {
+		if (getppid() == s->front)
+			kill(s->front, SIGCONT);
+		if (i == 0)
+			control_send_wait(s->control, kind, value);
+	}
+}
+
 /* Asks the front to put the terminal in order first; false when it is gone. */
 static bool wait_for_go(const struct supervisor *s)
 {
 	unsigned char byte;
 	ssize_t n;
 
-	control_send(s->control, CONTROL_ENDED, 0);
+	tell_front(s, CONTROL_ENDED, 0);
 	do /* signals that come too late */
 		n = recv(s->control, &byte, 1, 0);
 	while ((n < 0 && errno == EINTR) || (n == 1 && byte != CONTROL_GO));
@@ -258,13 +284,11 @@ static int serve(struct supervisor *s, struct bv_error *err)
 
 int supervisor_main(struct run_options *o, int control, int slave)
 {
-	struct supervisor s = {.o = o, .control = control, .slave = slave, .out = -1, .cwd_fd = -1};
+	struct supervisor s = {.o = o, .front = getppid(), .control = control, .slave = slave, .out = -1, .cwd_fd = -1};
 	struct bv_error err = {""};
 	int code, r;
 
 	prctl(PR_SET_NAME, "bvisor-sup");
-	setpgid(0, 0);
-	ignore_signals();
 	r = tidy_descriptors(&s, control, slave);
 	if (r < 0)
 		code = cli_fail(o->cmd, "descriptors: %s", strerror(-r));
@@ -273,7 +297,7 @@ int supervisor_main(struct run_options *o, int control, int slave)
 	else
 		code = serve(&s, &err);
 	sandbox_free(s.box);
-	control_send(s.control, CONTROL_EXIT, code);
+	tell_front(&s, CONTROL_EXIT, code);
 	settings_fini(&o->settings);
 	env_fini(&o->env);
 	return code;

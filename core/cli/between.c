@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A process may have children when it executes bvisor (`sleep 9 & exec bvisor run ...`, process
+ * substitution).  The front kills all its children if the supervisor dies, so in that case it is
+ * made a child of its own, and what is left here is a process that stands between it and the
+ * caller: it waits, passes on signals, stops when the front stops, and exits as it does.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "front.h"
+
+bool between_needed(void)
+{
+	siginfo_t si;
+
+	return waitid(P_ALL, 0, &si, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) == 0;
+}
+
+static bool goes_on(void *arg)
+{
+	siginfo_t si = {0};
+
+	return waitid(P_PID, *(const id_t *)arg, &si, WCONTINUED | WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid != 0;
+}
+
+/* The front's exit code, or -1 as long as it lives. */
+static int look(pid_t front)
+{
+	id_t id = (id_t)front;
+	int status;
+
+	while (waitpid(front, &status, WNOHANG | WUNTRACED | WCONTINUED) == front) {
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status);
+		if (WIFSIGNALED(status))
+			return EXIT_SIGNAL + WTERMSIG(status);
+		if (WIFSTOPPED(status))
+			front_stop_self(goes_on, &id);
+	}
+	return -1;
+}
+
+static int wait_for(pid_t front, const sigset_t *set)
+{
+	int code;
+
+	while ((code = look(front)) < 0) {
+		siginfo_t si;
+		int sig = sigwaitinfo(set, &si);
+
+		/* What the terminal sends has reached the front as well. */
+		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL && si.si_pid != front)
+			kill(front, sig);
+	}
+	return code;
+}
+
+int between_run(struct run_options *o, const sigset_t *set)
+{
+	pid_t self = getpid(), front = fork();
+
+	if (front < 0)
+		return cli_fail(o->cmd, "fork: %s", strerror(errno));
+	if (front > 0)
+		return wait_for(front, set);
+	/* As if the caller had killed it, so that the supervisor sees its end. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != self)
+		_exit(EXIT_BVISOR);
+	o->between = self;
+	return front_main(o, set);
+}

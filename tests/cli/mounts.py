@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""--rw, --ro, --hide, --bind, --net and the printing of changes."""
+import json
+import os
+import subprocess
+
+import clitest
+from clitest import harness
+
+tap, bvisor, work = clitest.start()
+
+
+def run(*args, **kw):
+    return harness.run([bvisor, *args], preexec_fn=clitest.reset_signals, cwd=work, **kw)
+
+
+def sh(script, *options):
+    return run("run", *options, "--", "sh", "-c", script)
+
+
+def check(what, r, status, out=None):
+    tap.ok(r.status == status and (out is None or r.out == out), what,
+           [f"status {r.status}, wanted {status}; stdout {r.out!r}, wanted {out!r}; stderr {r.err!r}"])
+
+
+def read(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except FileNotFoundError:
+        return None
+
+
+for name in ("d", "e", "secret"):
+    os.mkdir(os.path.join(work, name))
+    with open(os.path.join(work, name, "f"), "w") as f:
+        f.write(name)
+os.symlink("d", os.path.join(work, "link"))
+os.symlink("secret", os.path.join(work, "alias"))
+
+check("writes stay inside", sh("echo in >d/f; cat d/f"), 0, b"in\n")
+tap.ok(read(f"{work}/d/f") == "d", "and the host's file is untouched")
+check("--rw", sh("echo out >d/f; echo in >e/f", "--rw", "d"), 0)
+tap.ok(read(f"{work}/d/f") == "out\n" and read(f"{work}/e/f") == "e", "writes through, there only")
+check("--rw through a symlink", sh("echo link >link/f", "--rw", "link"), 0)
+tap.ok(read(f"{work}/d/f") == "link\n", "reaches its target")
+check("--ro", sh("echo x >d/f || echo refused; cat d/f", "--ro", "d"), 0, b"refused\nlink\n")
+check("--hide", sh("ls d secret alias/ 2>/dev/null; echo end", "--hide", "secret"), 0, b"d:\nf\nend\n")
+check("--hide of a symlink hides its target", sh("cat secret/f alias/f 2>/dev/null || echo none", "--hide", "alias"), 0, b"none\n")
+check("--hide of what is not there", sh("echo fine", "--hide", "no/such/thing"), 0, b"fine\n")
+check("--bind", sh("cat /mnt-x/f; echo y >/mnt-x/f; cat /mnt-x/f", "--bind", "e:/mnt-x"), 0, b"ey\n")
+tap.ok(read(f"{work}/e/f") == "e", "is copy-on-write")
+check("--bind :rw", sh("echo rw >/mnt-x/f", "--bind", "e:/mnt-x:rw"), 0)
+tap.ok(read(f"{work}/e/f") == "rw\n", "reaches the host")
+check("--bind :ro", sh("echo y >/mnt-x/f || cat /mnt-x/f", "--bind", "e:/mnt-x:ro"), 0, b"rw\n")
+
+# Changes.
+os.mkdir(f"{work}/t")
+for name in ("gone", "changed", "same", "becomes-dir"):
+    with open(f"{work}/t/{name}", "w") as f:
+        f.write("old")
+script = r"""cd t && rm gone && printf 12345 >changed && cat same >/dev/null && rm becomes-dir && mkdir becomes-dir &&
+printf '' >"$(printf 'a\nb')" && printf 1 >"$(printf 'x\377')" && printf 12 >"q\"u" && printf 123 >'sp ace' && printf 1 >ü &&
+echo printed"""
+want = [
+    rf'A "{work}/t/a\nb"  0',
+    f"T {work}/t/becomes-dir  0",
+    f"M {work}/t/changed  5",
+    f"D {work}/t/gone  0",
+    rf'A "{work}/t/q\"u"  2',
+    f"A {work}/t/sp ace  3",
+    rf'A "{work}/t/x\377"  1',
+    f"A {work}/t/ü  1",
+]
+r = run("diff", "--", "sh", "-c", script)
+lines = r.out.decode("utf-8", "surrogateescape").splitlines()
+got = [line for line in lines[1:] if f"{work}/t/" in line]
+tap.ok(r.status == 0 and lines[0] == "printed" and sorted(got) == sorted(want), "diff as text",
+       [f"status {r.status}, {r.err!r}"] + lines)
+r = run("run", "--diff=json", "--", "sh", "-c", script.replace("echo printed", "exit 3"))
+changes = {c["path"]: c for c in json.loads(r.out) if c["path"].startswith(f"{work}/t/")}
+tap.ok(r.status == 3 and len(changes) == len(want), "diff as JSON, with the command's exit code", [harness.text(r.out), repr(r.err)])
+tap.ok(changes.get(f"{work}/t/changed") == {"kind": "M", "type": "f", "size": 5, "path": f"{work}/t/changed"}, "a change")
+strange = [c for c in changes.values() if "path_hex" in c]
+tap.ok(len(strange) == 1 and bytes.fromhex(strange[0]["path_hex"]) == f"{work}/t/x".encode() + b"\xff", "bytes that are not UTF-8")
+tap.ok(json.loads(run("diff", "--json", "true").out) == [], "no changes")
+tap.ok(sorted(os.listdir(f"{work}/t")) == ["becomes-dir", "changed", "gone", "same"], "the host is as before")
+r = subprocess.run(f"'{bvisor}' diff -- sh -c 'for i in $(seq 3000); do echo >d/$i; done' | head -n 1", shell=True, cwd=work,
+                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+tap.ok(r.stdout.count(b"\n") == 1 and not r.stderr, "nobody reads to the end", [repr(r)])
+
+# Network.
+connect = ("import socket\ns = socket.socket()\ns.settimeout(5)\ntry: s.connect(('192.0.2.1', 9))\n"
+           "except OSError as e: print(type(e).__name__, e.errno)")
+r = run("run", "python3", "-c", connect)
+tap.ok(r.out.strip() == b"OSError 101", "--net none is the default", [repr(r.out), repr(r.err)])
+server = ("import socket\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\n"
+          "c, _ = s.accept()\nc.sendall(b'hello')")
+p = subprocess.Popen(["python3", "-c", server], stdout=subprocess.PIPE)
+port = p.stdout.readline().decode().strip()
+client = f"import socket\nprint(socket.create_connection(('127.0.0.1', {port}), 5).recv(9).decode())"
+r = run("run", "--net", "none", "python3", "-c", client)
+tap.ok(r.status == 1, "the host's loopback is out of reach", [repr(r.out), repr(r.err)])
+check("--net host", run("run", "--net", "host", "python3", "-c", client), 0, b"hello\n")
+p.kill()
+p.wait()
+raise SystemExit(tap.done())
