@@ -33,11 +33,7 @@ int entry_walk(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, uns
 	e->slashed = len < all;
 	path[len] = '\0';
 	e->last = len ? last_of(path, len) : LAST_NORM;
-	int r = v->host->as_guest(call);
-	if (r == 0)
-		r = vfs_walk(v, call, dirfd, path, flags | W_NOFOLLOW, &e->l);
-	v->host->as_creds(NULL);
-	return r;
+	return vfs_walk(v, call, dirfd, path, flags | W_NOFOLLOW, &e->l);
 }
 
 int entry_check_new(struct vfs *v, struct bv_call *call, struct entry *e, bool is_dir)

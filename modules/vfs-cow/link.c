@@ -94,14 +94,11 @@ static int do_make_link(struct vfs *v, struct bv_call *call, struct entry *from,
 /* The old name; like the kernel, following it only when asked to. */
 static int find_old(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, int flags, struct entry *from)
 {
-	int r = v->host->as_guest(call);
+	int r = vfs_walk_guest(v, call, dirfd, ptr,
+	                       W_PROBE | (flags & AT_SYMLINK_FOLLOW ? 0 : W_NOFOLLOW) |
+	                           (flags & AT_EMPTY_PATH ? W_EMPTY : 0),
+	                       &from->l);
 
-	if (r == 0)
-		r = vfs_walk_guest(v, call, dirfd, ptr,
-		                   W_PROBE | (flags & AT_SYMLINK_FOLLOW ? 0 : W_NOFOLLOW) |
-		                       (flags & AT_EMPTY_PATH ? W_EMPTY : 0),
-		                   &from->l);
-	v->host->as_creds(NULL);
 	/* AT_EMPTY_PATH: how the descriptor itself was opened. */
 	if (r == 0 && from->l.fd >= 0 && !from->l.magic) {
 		int mode = fcntl(from->l.fd, F_GETFL);

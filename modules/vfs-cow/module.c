@@ -27,6 +27,8 @@ static const struct bv_option options[] = {
     {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
      "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
      "Names shown in /dev; all others are hidden."},
+    {"kernel_opens", BV_OPT_BOOL, offsetof(struct conf, kernel_opens), "yes", NULL,
+     "Let the kernel itself open clean host files for reading, behind Landlock; no: hand over every descriptor."},
     {"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
      "Files up to this size are copied up at once; bigger ones by a worker, so that nobody waits for them."},
 };
@@ -60,100 +62,10 @@ static void fini(void *self)
 	exec_fini(v);
 	store_close(v);
 	moved_free(v);
+	wall_free(v);
 	tree_drop(v->root);
 	free_mounts(v);
 	free(v);
-}
-
-/*
- * What the kernel itself may read and execute for a guest: everything shown that is not hidden.
- * The one call it runs for a guest by path is execve, so of single files only programs count.
- */
-static bool program(int dir, const struct dirent *e)
-{
-	struct stat st;
-
-	if (e->d_type == DT_DIR)
-		return true;
-	return (e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
-	       fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
-}
-
-/*
- * Does anything at or below n have to be kept from the kernel?  A hidden file that no mode bit
- * lets anybody execute cannot be had through execve, not even by root, so it needs no wall.
- */
-static bool holds_secret(const struct node *n)
-{
-	struct stat st;
-
-	if (n->mount && n->mount->rule == R_HIDE)
-		return lstat(n->mount->source, &st) == 0 &&
-		       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
-	if (n->mount && n->mount->rule == R_TMP)
-		return true; /* the host's own is another directory */
-	for (const struct node *c = n->children; c; c = c->hh.next)
-		if (holds_secret(c))
-			return true;
-	return false;
-}
-
-static int allow_below(struct vfs *v, struct node *n, const char *path)
-{
-	DIR *d;
-	const struct dirent *e;
-	int r = 0;
-
-	if (n->mount && n->mount->rule == R_HIDE)
-		return 0;
-	if (n->mount && (n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
-		return 0; /* no host object stands here; the upper is allowed as a whole */
-	/* Nothing in these is a program: they need not be walked. */
-	if (strcmp(path, "/dev") == 0 || strcmp(path, "/sys") == 0)
-		return 0;
-	if (!holds_secret(n))
-		return v->host->landlock_read(v->self, path);
-	d = opendir(path);
-	if (!d)
-		return 0;
-	while (r == 0 && (e = readdir(d))) {
-		char child[PATH_MAX];
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if ((size_t)snprintf(child, sizeof(child), "%s/%s", path[1] ? path : "", e->d_name) >= sizeof(child))
-			continue;
-		struct node *c = tree_child(n, e->d_name, strlen(e->d_name));
-		if (c)
-			r = allow_below(v, c, child);
-		else if (program(dirfd(d), e))
-			r = v->host->landlock_read(v->self, child);
-	}
-	closedir(d);
-	return r;
-}
-
-/* The run directory: the upper, and beside it what exec makes there later. */
-static int allow_own(struct vfs *v)
-{
-	char run[sizeof(v->upper.root)];
-
-	memcpy(run, v->upper.root, v->upper_len + 1);
-	*strrchr(run, '/') = '\0';
-	return v->host->landlock_read(v->self, run);
-}
-
-static int landlock(struct vfs *v)
-{
-	int r = allow_below(v, v->root, "/");
-
-	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
-		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
-			r = v->host->landlock_read(v->self, m->source);
-	if (r == 0)
-		r = allow_own(v);
-	return r;
 }
 
 static int start(struct vfs *v)
@@ -178,7 +90,7 @@ static int start(struct vfs *v)
 	if (r == 0)
 		r = v->host->provide(v->self, BV_REVIEW_SERVICE, &v->svc_review.head);
 	if (r == 0)
-		r = landlock(v);
+		r = wall_build(v);
 	device_adopt_stdio(v);
 	return r;
 }

@@ -35,10 +35,7 @@ static int find(struct vfs *v, struct bv_call *call, const struct target_name *n
 		t->guest_fd = name->dirfd;
 		r = vfs_loc_fd(v, call, name->dirfd, &t->l);
 	} else {
-		r = v->host->as_guest(call);
-		if (r == 0)
-			r = vfs_walk(v, call, name->dirfd, path, name->walk | W_PROBE, &t->l);
-		v->host->as_creds(NULL);
+		r = vfs_walk(v, call, name->dirfd, path, name->walk | W_PROBE, &t->l);
 	}
 	if (r < 0)
 		return r;

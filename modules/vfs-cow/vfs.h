@@ -109,6 +109,7 @@ struct conf {
 	struct bv_strings tmp, ro; /* words */
 	struct bv_strings hide;    /* words */
 	struct bv_strings dev;     /* words: allowed names below /dev */
+	int kernel_opens;
 	uint64_t copyup_inline;    /* bigger copy-ups go to a worker */
 };
 
@@ -124,6 +125,7 @@ struct vfs {
 	const struct bv_store_ops *store;
 	void *store_ctx;
 	struct store_reg *stores;   /* registered schemes */
+	struct wall *wall;          /* paths open to the kernel */
 	struct moved *moved;        /* lower directories renamed inside */
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
@@ -262,6 +264,11 @@ int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower);
 ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
 void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */
 void moved_free(struct vfs *v);
+
+/* ---- wall.c: what the kernel may read and execute for guests (Landlock) ---- */
+int wall_build(struct vfs *v);
+bool wall_allows(const struct vfs *v, const char *path); /* host path: does a rule cover it? */
+void wall_free(struct vfs *v);
 
 /* ---- exec.c ---- */
 int exec_init(struct vfs *v);  /* after the upper is open: makes exec_dir */

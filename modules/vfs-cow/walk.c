@@ -14,6 +14,13 @@
 #define AGAIN 1      /* a symlink was expanded: walk on from there */
 #define MAX_LINKS 40 /* MAXSYMLINKS of the kernel (include/linux/namei.h) */
 
+/* Without a call it is the supervisor that asks (bv_vfs.open_read). */
+static void as_caller(struct vfs *v, struct bv_call *call)
+{
+	if (call)
+		v->host->as_guest(call);
+}
+
 /* State of one resolution: where we are (path in l, spot) and what remains (todo). */
 struct walk {
 	struct vfs *v;
@@ -22,6 +29,7 @@ struct walk {
 	struct spot at;
 	unsigned flags, links;
 	bool slashed;    /* what an expanded link stood for had a slash behind it */
+	size_t start_len; /* length of the directory where it began, 0: the root; search begins there */
 	size_t root_len; /* W_BENEATH, W_IN_ROOT: length of the start's path, which is not left */
 	dev_t dev;       /* W_NO_XDEV: the start's device */
 	char todo[2 * PATH_MAX];
@@ -38,6 +46,7 @@ static bool identity(const struct spot *s)
 /* Back to the root, which W_IN_ROOT moves to where the walk started. */
 static void go_root(struct walk *w)
 {
+	w->start_len = 0;
 	if (w->flags & W_IN_ROOT) {
 		w->l->path[w->root_len] = '\0';
 		w->l->len = w->root_len;
@@ -82,6 +91,8 @@ static int go_up(struct walk *w)
 		slash++;
 	*slash = '\0';
 	l->len = (size_t)(slash - l->path);
+	if (w->start_len > l->len)
+		w->start_len = l->len;
 	spot_at(w->v, l->path, &w->at);
 	if (!identity(&w->at))
 		l->native = false;
@@ -94,6 +105,36 @@ static void settle(struct walk *w)
 	w->l->node = w->at.node;
 	w->l->mount = w->at.mount;
 	w->l->view = w->at.view;
+}
+
+/*
+ * Opens the place whose path is l's first len bytes.  Who stands in a directory, or holds it open,
+ * need not be able to search what is above it; so when that fails, it is reached by us, and
+ * only the rest is searched as the guest.
+ */
+static int open_place(struct walk *w, size_t len, int flags)
+{
+	struct loc *l = w->l;
+	size_t start = w->start_len;
+	char end = l->path[len];
+
+	if (l->view != V_UPPER && strlen(l->mount->at) > len)
+		return -ENOENT; /* what is above a rule's place is not below its base */
+	l->path[len] = '\0';
+	int fd = real_open(w->v, l, l->view, flags, 0);
+	if (fd == -EACCES && start > 1 && start <= len && (l->view == V_UPPER || strlen(l->mount->at) <= start)) {
+		char cut = l->path[start];
+
+		w->v->host->as_creds(NULL);
+		l->path[start] = '\0';
+		bv_autofd int dir = real_open(w->v, l, l->view, O_PATH | O_DIRECTORY, 0);
+		l->path[start] = cut;
+		as_caller(w->v, w->call);
+		const char *rest = l->path + start + strspn(l->path + start, "/");
+		fd = dir < 0 ? fd : real_openat(dir, rest, flags, 0);
+	}
+	l->path[len] = end;
+	return fd;
 }
 
 /* Is there something, and what?  Fills l->st and l->path_fd. -ELOOP: a symlink stands before it. */
@@ -122,11 +163,11 @@ static int probe(struct walk *w)
 		if (r == 0)
 			r = synth_stat(w->v, w->call, l, &l->st);
 		l->probed = r == 0;
-		w->v->host->as_guest(w->call);
+		as_caller(w->v, w->call);
 		return r == -EXDEV ? -ENOENT : r;
 	}
 	default:
-		fd = real_open(w->v, l, l->view, O_PATH | O_NOFOLLOW, 0);
+		fd = open_place(w, l->len, O_PATH | O_NOFOLLOW);
 		if (fd < 0)
 			return fd;
 		l->path_fd = fd;
@@ -201,13 +242,14 @@ static int follow_magic(struct walk *w)
 	l->magic = true;
 	l->native = false;
 	int r = loc_from_fd(w->v, l);
-	w->v->host->as_guest(w->call);
+	as_caller(w->v, w->call);
 	if (r < 0)
 		return r;
 	if (*w->rest) { /* more to come: only a directory with a place in the tree leads on */
 		if (l->view == V_ANON)
 			return S_ISDIR(l->st.st_mode) ? -ENOENT : -ENOTDIR;
 		spot_at(w->v, l->path, &w->at);
+		w->start_len = l->len;
 		if (!S_ISDIR(l->st.st_mode))
 			return -ENOTDIR;
 		close(l->fd);
@@ -394,8 +436,8 @@ static int walk_fast(struct walk *w, int *result)
 			return 1;
 		}
 		if (l->view != V_HIDE) {
-			const char *name;
-			int fd = real_parent(w->v, l, l->view, O_PATH, &name);
+			size_t parent = (size_t)(strrchr(l->path, '/') - l->path);
+			int fd = open_place(w, parent ? parent : 1, O_PATH | O_DIRECTORY);
 
 			if (fd == -ELOOP)
 				return 0;
@@ -486,7 +528,7 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 		len = gone_path(w->v, real, l->path);
 	if (len < 0)
 		return (int)len;
-	l->len = (size_t)len;
+	l->len = w->start_len = (size_t)len;
 	spot_at(w->v, l->path, &w->at);
 	if (!identity(&w->at))
 		l->native = false;
@@ -531,6 +573,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	w.flags = flags;
 	w.links = 0;
 	w.slashed = false;
+	w.start_len = 0;
 	if (!*path) {
 		if (!(flags & W_EMPTY))
 			return -ENOENT;
@@ -548,7 +591,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 			return r;
 		}
 		w.root_len = l->len;
-		v->host->as_guest(call);
+		as_caller(v, call);
 		r = probe(&w);
 		w.dev = l->st.st_dev;
 		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
@@ -564,7 +607,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 		return -ENAMETOOLONG;
 	memcpy(w.todo, path, n + 1);
 	w.rest = w.todo;
-	v->host->as_guest(call);
+	as_caller(v, call);
 	do
 		r = walk_on(&w);
 	while (r == AGAIN);

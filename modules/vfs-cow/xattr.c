@@ -57,7 +57,7 @@ static int source_open(struct vfs *v, struct bv_call *call, enum by by, struct s
 	if (by == BY_FD) {
 		r = vfs_loc_fd(v, call, (int)call->arg[0], &s->l);
 	} else {
-			r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], walk_of(by) | W_PROBE, &s->l);
+		r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], walk_of(by) | W_PROBE, &s->l);
 	}
 	if (r < 0)
 		return r;

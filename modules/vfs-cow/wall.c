@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wall behind which the kernel itself may act for a guest (Landlock, Linux 5.13): the read
+ * policy as a list of paths, everything shown and nothing hidden, and no right to write at all.
+ * execve and the opening of clean files for reading are answered CONTINUE on its strength: a
+ * guest that changes the path after we looked gets no more than some other host file that the
+ * policy shows it anyway.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfs.h"
+
+/* One path that was allowed; everything below it is. */
+struct wall {
+	UT_hash_handle hh;
+	char path[];
+};
+
+static int allow(struct vfs *v, const char *path)
+{
+	size_t len = strlen(path);
+	struct wall *w = malloc(sizeof(*w) + len + 1);
+
+	if (!w)
+		return -ENOMEM;
+	memcpy(w->path, path, len + 1);
+	HASH_ADD_KEYPTR(hh, v->wall, w->path, len, w);
+	return v->host->landlock_read(v->self, path);
+}
+
+/*
+ * Beside something hidden, every neighbour needs a rule of its own.  Directories have one, and of
+ * the files those that the kernel will be asked for: programs, and what most programs read.
+ */
+static bool wanted(int dir, const struct dirent *e)
+{
+	static const char *const often[] = {"ld.so.cache", "nsswitch.conf", "passwd", "group", "locale.alias",
+	                                    "hosts", "host.conf", "resolv.conf", "gai.conf", "localtime"};
+	struct stat st;
+
+	for (size_t i = 0; i < BV_ROWS_OF(often); i++)
+		if (strcmp(e->d_name, often[i]) == 0 && e->d_type != DT_LNK)
+			return true;
+
+	if (e->d_type == DT_DIR)
+		return true;
+	return (e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
+	       fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
+}
+
+/* Does anything at or below n have to be kept from the kernel? */
+static bool holds_secret(const struct node *n)
+{
+	struct stat st;
+
+	if (n->mount && n->mount->rule == R_HIDE)
+		return lstat(n->mount->source, &st) == 0;
+	if (n->mount && n->mount->rule == R_TMP)
+		return true; /* the host's own is another directory */
+	for (const struct node *c = n->children; c; c = c->hh.next)
+		if (holds_secret(c))
+			return true;
+	return false;
+}
+
+static int allow_below(struct vfs *v, struct node *n, const char *path)
+{
+	DIR *d;
+	const struct dirent *e;
+	int r = 0;
+
+	if (n->mount && n->mount->rule == R_HIDE)
+		return 0;
+	if (n->mount && (n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
+		return 0; /* no host object stands here; the upper is allowed as a whole */
+	/* Nothing in these is a program: they need not be walked. */
+	if (strcmp(path, "/dev") == 0 || strcmp(path, "/sys") == 0)
+		return 0;
+	if (!holds_secret(n))
+		return allow(v, path);
+	d = opendir(path);
+	if (!d)
+		return 0;
+	while (r == 0 && (e = readdir(d))) {
+		char child[PATH_MAX];
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		if ((size_t)snprintf(child, sizeof(child), "%s/%s", path[1] ? path : "", e->d_name) >= sizeof(child))
+			continue;
+		struct node *c = tree_child(n, e->d_name, strlen(e->d_name));
+		if (c)
+			r = allow_below(v, c, child);
+		else if (wanted(dirfd(d), e))
+			r = allow(v, child);
+	}
+	closedir(d);
+	return r;
+}
+
+/* The run directory: the upper, and beside it what exec makes there later. */
+static int allow_own(struct vfs *v)
+{
+	char run[sizeof(v->upper.root)];
+
+	memcpy(run, v->upper.root, v->upper_len + 1);
+	*strrchr(run, '/') = '\0';
+	return v->host->landlock_read(v->self, run);
+}
+
+int wall_build(struct vfs *v)
+{
+	int r = allow_below(v, v->root, "/");
+
+	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
+		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
+			r = v->host->landlock_read(v->self, m->source);
+	return r == 0 ? allow_own(v) : r;
+}
+
+bool wall_allows(const struct vfs *v, const char *path)
+{
+	struct wall *w;
+
+	for (const char *end = path + 1;; end++) {
+		end = strchrnul(end, '/');
+		HASH_FIND(hh, v->wall, path, (size_t)(end - path), w);
+		if (w)
+			return true;
+		if (!*end)
+			return false;
+	}
+}
+
+void wall_free(struct vfs *v)
+{
+	struct wall *w, *next;
+
+	HASH_ITER(hh, v->wall, w, next) {
+		HASH_DEL(v->wall, w);
+		free(w);
+	}
+}
