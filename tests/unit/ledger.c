@@ -63,7 +63,6 @@ Test(ledger, what_must_be_native_trapped_or_refused)
 					      "perf_event_open",
 					      "keyctl",
 					      "open_by_handle_at",
-					      "unshare",
 					      "setns",
 					      "mount",
 					      "umount2",
