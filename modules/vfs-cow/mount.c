@@ -244,6 +244,23 @@ int mount_setup(struct vfs *v)
 	return hide_devices(v);
 }
 
+/* The directories that lead from a private one to the places of further rules inside it. */
+static int make_nested(struct vfs *v, const struct node *n)
+{
+	char path[PATH_MAX];
+	int r = 0;
+
+	for (const struct node *c = n ? n->children : NULL; c && r == 0; c = c->hh.next) {
+		if (c->mount)
+			continue;
+		tree_path(c, path);
+		if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		r = make_nested(v, c);
+	}
+	return r;
+}
+
 static int make_private(struct vfs *v, struct mount *m)
 {
 	struct stat st;
@@ -264,7 +281,7 @@ static int make_private(struct vfs *v, struct mount *m)
 	if (fchmodat(v->upper.root_fd, m->at + 1, mode, 0) < 0)
 		return -errno;
 	m->made = true;
-	return 0;
+	return make_nested(v, tree_find(v->root, m->at));
 }
 
 int mount_private(struct vfs *v, struct mount *m)

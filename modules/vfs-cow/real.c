@@ -112,7 +112,8 @@ bool real_lower_has(struct vfs *v, const struct loc *l, struct stat *st)
 	spot_root(v, &s);
 	for (const char *slash; (slash = strchr(p, '/')); p = slash + 1) {
 		spot_step(&s, p, (size_t)(slash - p));
-		if (s.view != V_LOWER && s.view != V_MERGED)
+		/* (What is above l's own rule has no say: that may stand in a private directory.) */
+		if (s.mount == l->mount && s.view != V_LOWER && s.view != V_MERGED)
 			return false;
 	}
 	bv_autofd int fd = real_open(v, l, V_LOWER, O_PATH | O_NOFOLLOW, 0);

@@ -106,8 +106,15 @@ static int mirror(struct vfs *v, const char *path, size_t len)
 			s.view = V_MERGED;
 			break;
 		}
-		case V_MERGED:
 		case V_UPPER:
+			if (s.mount->rule == R_TMP && !s.mount->made) {
+				int r = mount_private(v, s.mount);
+
+				if (r < 0)
+					return r;
+			}
+			break;
+		case V_MERGED:
 		case V_RW:
 			break;
 		case V_RO:

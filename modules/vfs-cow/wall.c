@@ -68,16 +68,32 @@ static bool holds_secret(const struct node *n)
 	return false;
 }
 
+static int allow_below(struct vfs *v, struct node *n, const char *path);
+
+/* Where no host object is shown, rules below may show some again. */
+static int allow_nested(struct vfs *v, struct node *n, const char *path)
+{
+	int r = 0;
+
+	for (struct node *c = n->children; c && r == 0; c = c->hh.next) {
+		bv_autofree char *child = NULL;
+
+		if (asprintf(&child, "%s/%s", path[1] ? path : "", c->name) < 0)
+			return -ENOMEM;
+		r = c->mount ? allow_below(v, c, child) : allow_nested(v, c, child);
+	}
+	return r;
+}
+
 static int allow_below(struct vfs *v, struct node *n, const char *path)
 {
 	DIR *d;
 	const struct dirent *e;
 	int r = 0;
 
-	if (n->mount && n->mount->rule == R_HIDE)
-		return 0;
-	if (n->mount && (n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
-		return 0; /* no host object stands here; the upper is allowed as a whole */
+	/* Of these no host object is shown; the upper is allowed as a whole. */
+	if (n->mount && (n->mount->rule == R_HIDE || n->mount->rule == R_SYNTH || n->mount->rule == R_TMP))
+		return allow_nested(v, n, path);
 	/* Nothing in these is a program: they need not be walked. */
 	if (strcmp(path, "/dev") == 0 || strcmp(path, "/sys") == 0)
 		return 0;
