@@ -59,20 +59,6 @@ static void hard(void)
 	T(syscall(SYS_linkat, 999, "a.txt", AT_FDCWD, "x", 0));
 }
 
-/* Two names that were there before: a change through one is seen through the other. */
-static void lower_pair(void)
-{
-	int fd;
-
-	same("hard1", "hard2");
-	fd = TFD(open("hard1", O_WRONLY | O_APPEND));
-	T(write(fd, "appended\n", 9));
-	close(fd);
-	t_cat("hard1");
-	T(unlink("hard1"));
-	T(access("hard2", F_OK));
-}
-
 static void soft(void)
 {
 	struct stat st;
@@ -141,7 +127,6 @@ int main(void)
 {
 	umask(022);
 	hard();
-	lower_pair();
 	soft();
 	nodes();
 	return 0;

@@ -81,10 +81,6 @@ static void appending(void)
 
 static void kinds(void)
 {
-	struct stat st, other;
-	char b[8];
-	int fd;
-
 	TOPEN(open("a.txt", O_RDONLY | O_DIRECTORY));
 	TOPEN(open("dir", O_RDONLY | O_DIRECTORY));
 	TOPEN(open("dir", O_RDWR | O_DIRECTORY));
@@ -112,27 +108,6 @@ static void kinds(void)
 	TOPEN(open("closed/x", O_RDONLY));
 	TOPEN(open("ro.txt", O_WRONLY));
 	TOPEN(open("a.txt", O_ACCMODE));
-
-	fd = TFD(open("a.txt", O_PATH));
-	T(read(fd, b, 1));
-	T(fstat(fd, &st));
-	T(stat("a.txt", &other));
-	SAY("  same object: %d\n", st.st_ino == other.st_ino && st.st_dev == other.st_dev);
-	T(fchmod(fd, 0600));
-	T(fchown(fd, (uid_t)-1, (gid_t)-1));
-	T(ftruncate(fd, 0));
-	T(fcntl(fd, F_GETFL) & O_PATH ? 1 : 0);
-	close(fd);
-	fd = TFD(open("link_a", O_PATH | O_NOFOLLOW));
-	T(fstat(fd, &st));
-	t_stat("link_a itself", &st);
-	T(readlinkat(fd, "", b, sizeof(b)));
-	close(fd);
-	TOPEN(open("nothere", O_PATH | O_CREAT, 0600));
-	TOPEN(open("dir", O_PATH | O_DIRECTORY));
-	TOPEN(open("a.txt", O_PATH | O_DIRECTORY));
-	TOPEN(open("none.txt", O_PATH));
-	TOPEN(open("sock", O_PATH));
 }
 
 static void unnamed(void)
