@@ -167,10 +167,10 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 
 	if ((q->flags & O_CREAT) && (q->flags & O_EXCL))
 		return REPLY(v, q->call, -EEXIST);
-	if (S_ISLNK(l->st.st_mode) && !(q->flags & O_PATH))
-		return REPLY(v, q->call, -ELOOP); /* O_NOFOLLOW */
 	if ((q->flags & O_DIRECTORY) && !S_ISDIR(l->st.st_mode))
 		return REPLY(v, q->call, -ENOTDIR);
+	if (S_ISLNK(l->st.st_mode) && !(q->flags & O_PATH))
+		return REPLY(v, q->call, -ELOOP); /* O_NOFOLLOW */
 	if (q->flags & O_PATH)
 		return open_path(q, l);
 	if (S_ISDIR(l->st.st_mode) && (write || (q->flags & O_CREAT)))
