@@ -128,6 +128,27 @@ static void reap(struct front *f)
 		f->reaped = true;
 }
 
+/* With a terminal of the guest's own, what our terminal and its user want concerns the front. */
+static void terminal_signal(struct front *f, int sig)
+{
+	switch (sig) {
+	case SIGCONT:
+		if (f->started)
+			tty_raw(f->tty);
+		tty_resize(f->tty);
+		break;
+	case SIGTSTP:
+		tty_restore(f->tty);
+		front_stop_self(NULL, NULL);
+		break;
+	case SIGWINCH:
+		tty_resize(f->tty);
+		break;
+	default:
+		forward(f, sig);
+	}
+}
+
 static void signal_event(struct front *f)
 {
 	struct signalfd_siginfo si;
@@ -140,42 +161,33 @@ static void signal_event(struct front *f)
 		reap(f);
 		return;
 	}
-	if (f->tty) {
-		if (sig == SIGCONT && f->started) {
-			tty_raw(f->tty);
-			tty_resize(f->tty);
-		} else if (sig == SIGTSTP) {
-			tty_restore(f->tty);
-			front_stop_self(NULL, NULL);
-		} else if (sig == SIGWINCH) {
-			tty_resize(f->tty);
-		} else {
-			forward(f, sig);
-		}
-		return;
-	}
-	/* Before the guest is there the terminal's signal reached nobody but us. */
-	if (si.ssi_code == SI_KERNEL && f->started)
-		return;
-	/* It woke us because the guest goes on already. */
+	/* It woke us because the guest goes on, or has ended, already. */
 	if (sig == SIGCONT && (pid_t)si.ssi_pid == f->supervisor) {
 		if (f->o->between)
 			kill(f->o->between, SIGCONT);
 		return;
 	}
+	if (f->tty) {
+		terminal_signal(f, sig);
+		return;
+	}
+	/* Before the guest is there the terminal's signal reached nobody but us. */
+	if (si.ssi_code == SI_KERNEL && f->started)
+		return;
 	forward(f, sig);
 }
 
-static void control_event(struct front *f)
+/* One message; false when there is none. */
+static bool control_event(struct front *f)
 {
 	struct control_msg m;
 	ssize_t n = recv(f->control, &m, sizeof(m), MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return false;
 	if (n != sizeof(m)) {
 		f->hangup = true;
-		return;
+		return false;
 	}
 	switch ((enum control_kind)m.kind) {
 	case CONTROL_STARTED:
@@ -185,7 +197,7 @@ static void control_event(struct front *f)
 		break;
 	case CONTROL_STOPPED:
 		/* One that was ignored at the start must not come back to its default. */
-		if (!f->tty && !(f->o->ignored >> (SIGTSTP - 1) & 1))
+		if (!f->tty && !f->reaped && !(f->o->ignored >> (SIGTSTP - 1) & 1))
 			front_stop_self(news, f);
 		break;
 	case CONTROL_CONTINUED:
@@ -195,12 +207,14 @@ static void control_event(struct front *f)
 			tty_drain(f->tty);
 			tty_restore(f->tty);
 		}
+		f->started = false; /* nothing shall make it raw again */
 		forward(f, CONTROL_GO);
 		break;
 	case CONTROL_EXIT:
 		f->code = m.value;
 		break;
 	}
+	return true;
 }
 
 static void wait_loop(struct front *f)
@@ -221,13 +235,8 @@ static void wait_loop(struct front *f)
 			control_event(f);
 	}
 	/* What it said before it died. */
-	while (!f->hangup) {
-		int code = f->code;
-
-		control_event(f);
-		if (f->code == code && f->reaped)
-			break;
-	}
+	while (!f->hangup && control_event(f))
+		continue;
 	while (!f->reaped && waitpid(f->supervisor, &f->status, 0) != f->supervisor && errno == EINTR)
 		continue;
 }
