@@ -77,7 +77,10 @@ static int may_link(struct vfs *v, struct bv_call *call, struct entry *from, str
 
 static int do_make_link(struct vfs *v, struct bv_call *call, struct entry *from, struct entry *to)
 {
-	if (from->l.view == V_LOWER) {
+	struct stat lower = from->l.st;
+	bool copied = from->l.view == V_LOWER;
+
+	if (copied) {
 		int r = copyup(v, call, &from->l, 0);
 
 		if (r != 0)
@@ -88,7 +91,11 @@ static int do_make_link(struct vfs *v, struct bv_call *call, struct entry *from,
 		from->l.fd = -1;
 	}
 	bv_autofd int fd = loc_open_path(v, &from->l);
-	return fd < 0 ? fd : entry_place(v, call, &to->l, make_link, &fd);
+	if (fd < 0)
+		return fd;
+	if (copied)
+		identity_note(v, fd, &lower);
+	return entry_place(v, call, &to->l, make_link, &fd);
 }
 
 /* The old name; like the kernel, following it only when asked to. */

@@ -24,6 +24,8 @@ static int stat_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct sta
 		return fd;
 	if (fstat(fd, st) < 0)
 		return -errno;
+	if (S_ISREG(st->st_mode))
+		identity_apply(v, fd, st);
 	if (!S_ISDIR(st->st_mode) || v->root->state != N_MERGED)
 		return 0;
 	int r = vfs_loc_fd(v, call, guest_fd, &l);
@@ -52,6 +54,8 @@ static int stat_path(struct vfs *v, struct bv_call *call, int dirfd, uint64_t pt
 	if (r < 0)
 		return r;
 	r = loc_stat(v, call, &l, st);
+	if (r == 0 && l.view == V_UPPER)
+		identity_apply(v, l.path_fd, st);
 	loc_fini(&l);
 	return r;
 }
@@ -125,6 +129,9 @@ static int statx_of(struct vfs *v, struct bv_call *call, struct loc *l, int flag
 	bv_autofd int fd = loc_open_path(v, l);
 	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH | (flags & 0x6000), mask, x) < 0) {
 		x->stx_mask = STATX_BASIC_STATS;
+		overlay_statx(x, &st);
+	} else if (l->view == V_UPPER && v->identities) {
+		identity_apply(v, fd, &st);
 		overlay_statx(x, &st);
 	} else if (l->view == V_MERGED || l->view == V_SYNTH) {
 		overlay_statx(x, &st);

@@ -125,6 +125,7 @@ struct vfs {
 	const struct bv_store_ops *store;
 	void *store_ctx;
 	struct store_reg *stores;   /* registered schemes */
+	struct identity *identities; /* copies of hard-linked host files */
 	struct wall *wall;          /* paths open to the kernel */
 	struct moved *moved;        /* lower directories renamed inside */
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
@@ -264,6 +265,11 @@ int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower);
 ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
 void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */
 void moved_free(struct vfs *v);
+
+/* ---- identity.c: hard-linked host files keep their inode number ---- */
+void identity_note(struct vfs *v, int fd /* the copy */, const struct stat *lower);
+void identity_apply(struct vfs *v, int fd, struct stat *st); /* st is of fd: what guests shall see */
+void identity_free(struct vfs *v);
 
 /* ---- wall.c: what the kernel may read and execute for guests (Landlock) ---- */
 int wall_build(struct vfs *v);
