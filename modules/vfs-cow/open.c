@@ -128,8 +128,12 @@ static enum bv_verdict open_path(const struct request *q, struct loc *l)
 {
 	struct request as = *q;
 
+	/*
+	 * There is no such thing for a symlink.  The errno is what the C library's emulation of
+	 * fchmodat(AT_SYMLINK_NOFOLLOW) hands on, and what tar and its like know as "not for links".
+	 */
 	if (S_ISLNK(l->st.st_mode))
-		return REPLY(q->v, q->call, -ELOOP);
+		return REPLY(q->v, q->call, -EOPNOTSUPP);
 	if (S_ISSOCK(l->st.st_mode))
 		return REPLY(q->v, q->call, -ENXIO);
 	as.flags = (q->flags & (O_DIRECTORY | O_CLOEXEC)) | O_RDONLY | O_NONBLOCK | O_NOCTTY;
