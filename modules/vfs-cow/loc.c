@@ -31,6 +31,16 @@ void loc_init(struct loc *l)
 	l->syn = NULL;
 }
 
+int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l)
+{
+	char path[PATH_MAX];
+	ssize_t n = v->host->mem_read_str(call, path, ptr, sizeof(path));
+
+	if (n < 0)
+		return (int)n;
+	return vfs_walk(v, call, dirfd, path, flags, l);
+}
+
 int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
 {
 	loc_init(l);

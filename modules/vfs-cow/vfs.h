@@ -266,6 +266,12 @@ ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
 void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */
 void moved_free(struct vfs *v);
 
+/* ---- gone.c: removed working directories ---- */
+/* Does the text of a link into the upper only say where a removed directory was?  l->path is set. */
+bool gone_dir(struct vfs *v, struct loc *l, const char *real);
+/* Where it was, as a virtual path: its length; -ENOENT. */
+ssize_t gone_path(struct vfs *v, const char *real, char out[PATH_MAX]);
+
 /* ---- identity.c: hard-linked host files keep their inode number ---- */
 void identity_note(struct vfs *v, int fd /* the copy */, const struct stat *lower);
 void identity_apply(struct vfs *v, int fd, struct stat *st); /* st is of fd: what guests shall see */

@@ -452,39 +452,6 @@ static int walk_fast(struct walk *w, int *result)
 	return 1;
 }
 
-static bool is_gone(struct vfs *v, struct loc *l, const char *real)
-{
-	static const char deleted[] = " (deleted)";
-	size_t len = strlen(real), mark = sizeof(deleted) - 1;
-
-	if (len < mark || strcmp(real + len - mark, deleted) != 0)
-		return false;
-	struct spot s;
-	spot_at(v, l->path, &s);
-	l->mount = s.mount;
-	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
-	return fd < 0;
-}
-
-/* Where a removed working directory was: its ".." still leads to the parent, as on Linux. */
-static ssize_t gone_path(struct vfs *v, const char *real, char out[PATH_MAX])
-{
-	static const char deleted[] = " (deleted)";
-	size_t len = strlen(real), mark = sizeof(deleted) - 1;
-
-	if (len >= PATH_MAX)
-		return -ENOENT;
-	if (strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/') {
-		real += v->upper_len;
-		len -= v->upper_len;
-	}
-	if (len > mark && strcmp(real + len - mark, deleted) == 0)
-		len -= mark;
-	memcpy(out, real, len);
-	out[len] = '\0';
-	return (ssize_t)len;
-}
-
 /* "." in a removed working directory is still that directory, though it has no path any more. */
 static int here(struct walk *w)
 {
@@ -522,7 +489,7 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 		return -ENOTDIR;
 	ssize_t len = real_shown(w->v, real, l->path, &view);
 	/* A removed directory of the upper says so in its path, which then leads to nothing. */
-	if (len >= 0 && view == V_UPPER && is_gone(w->v, l, real))
+	if (len >= 0 && view == V_UPPER && gone_dir(w->v, l, real))
 		len = -ENOENT;
 	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
 		len = gone_path(w->v, real, l->path);
@@ -623,14 +590,4 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 	int r = walk_as_guest(v, call, dirfd, path, flags, l);
 	v->host->as_creds(NULL);
 	return r;
-}
-
-int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l)
-{
-	char path[PATH_MAX];
-	ssize_t n = v->host->mem_read_str(call, path, ptr, sizeof(path));
-
-	if (n < 0)
-		return (int)n;
-	return vfs_walk(v, call, dirfd, path, flags, l);
 }
