@@ -20,7 +20,8 @@ int main(void)
 		close(fd);
 		fd = next;
 	}
-	SAY("levels made: %d\n", n);
+	/* How far it goes where a path must do depends on where we are. */
+	SAY("levels made: %s\n", n == 300 ? "all" : n > 100 ? "many" : "few");
 	T(fchdir(fd));
 	T(getcwd(p, sizeof(p)) != NULL);
 	SAY("  errno %s\n", p[0] == '/' ? "none" : strerrorname_np(errno));
@@ -38,6 +39,7 @@ int main(void)
 	T(stat("abcdefghijklmnopqrs", &st));
 	T(fchdir(top));
 	T(chdir(".."));
+	(void)unlinkat(fd, "abcdefghijklmnopqrs", AT_REMOVEDIR); /* made, but not entered */
 	/* And up again by "..", removing as we go. */
 	for (n = 0;; n++) {
 		int up = openat(fd, "..", O_RDONLY | O_DIRECTORY);
@@ -49,7 +51,7 @@ int main(void)
 		close(fd);
 		fd = up;
 	}
-	SAY("levels removed: %d\n", n);
+	SAY("levels removed: %s\n", n == 300 ? "all" : n > 100 ? "many" : "few");
 	t_ls("emptydir");
 	close(fd);
 	close(top);

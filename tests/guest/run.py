@@ -112,6 +112,8 @@ def main():
             what = f"{name} ({mode})"
             there = mode in ("lower", "merged")
             path = os.path.join("/tmp" if mode == "tmp" else work, f"bvt{os.getpid()}")
+            # What natively depends on the user differs by user.
+            section = mode if os.geteuid() == 0 else mode + " user"
             tree = harness.Fixture(tool, path)
             step = ["/bin/sh", "-c", STEP, "step", mode, path, prog, tool]
 
@@ -137,15 +139,15 @@ def main():
             if inside.out != native.out and not (inside.status == 125 and not inside.out):
                 found = differing(native.out, inside.out, path)
                 if args.accept:
-                    accepted.modes[mode] = found
-                elif found != accepted.modes.get(mode, []):
+                    accepted.modes[section] = found
+                elif found != accepted.modes.get(section, []):
                     notes += harness.diff(native.out, inside.out, "native", "bvisor")
-                    if accepted.modes.get(mode):
+                    if accepted.modes.get(section):
                         notes += ["not what is accepted:"]
-                        notes += harness.diff("\n".join(accepted.modes[mode]).encode(), "\n".join(found).encode(), "accepted", "found")
-            elif accepted.modes.get(mode) and not args.native_only:
+                        notes += harness.diff("\n".join(accepted.modes[section]).encode(), "\n".join(found).encode(), "accepted", "found")
+            elif accepted.modes.get(section) and not args.native_only:
                 if args.accept:
-                    accepted.modes[mode] = []
+                    accepted.modes[section] = []
                 else:
                     notes.append("the accepted differences are gone: remove them from accepted/" + name)
             if not args.native_only:
