@@ -38,15 +38,6 @@ static int check_sides(const struct loc *from, const struct loc *to)
 {
 	switch (from->view) {
 	case V_LOWER:
-		/*
-		 * The link would be one to a copy, under another inode number than the file had a
-		 * moment ago, which git(1) takes for an attack.  Into a directory made in here
-		 * everybody expects to have to copy; beside its source a link is wanted as such
-		 * (dpkg(1) makes its backups so).
-		 */
-		if (to->dir_view == V_UPPER)
-			return -EXDEV;
-		/* fallthrough */
 	case V_UPPER:
 	case V_MERGED:
 		return to->dir_view == V_RW || to->dir_view == V_RO || to->dir_view == V_SYNTH ? -EXDEV : 0;

@@ -268,7 +268,13 @@ static enum bv_verdict create(const struct request *q, struct loc *l)
 			return REPLY(v, q->call, r);
 		}
 	}
-	return give(q, bv_take_fd(&fd));
+	/* A guest without a free number has made nothing: the kernel looks for one first. */
+	int n = v->host->add_fd(q->call, fd, -1, (unsigned)q->flags & O_CLOEXEC);
+	if (n == -EMFILE && l->dir_view != V_RW) {
+		(void)unlinkat(dir, name, 0);
+		(void)upper_removed(v, l);
+	}
+	return REPLY(v, q->call, n);
 }
 
 static enum bv_verdict open_tmpfile(const struct request *q, struct loc *l)
