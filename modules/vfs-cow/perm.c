@@ -128,19 +128,15 @@ static int refused_in_synth(struct vfs *v, struct bv_call *call)
 static int ask_parent(struct vfs *v, struct bv_call *call, struct loc *l, int *dir)
 {
 	*dir = -1;
+	if (l->dir_view == V_SYNTH)
+		return refused_in_synth(v, call);
 	/* A mount point's parent is not below its own base. */
 	if (l->node && l->node->mount)
 		return -EBUSY;
-	switch (l->dir_view) {
-	case V_RW:
+	if (l->dir_view == V_RW)
 		return 0; /* the act itself is the guest's, and the host kernel checks it */
-	case V_RO:
+	if (l->dir_view == V_RO)
 		return -EROFS;
-	case V_SYNTH:
-		return refused_in_synth(v, call);
-	default:
-		break;
-	}
 	*dir = parent_fd(v, l);
 	return *dir < 0 ? *dir : ask(v, call, *dir, W_OK | X_OK, true);
 }

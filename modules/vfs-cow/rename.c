@@ -51,6 +51,9 @@ static int check_names(const struct entry *from, const struct entry *to, unsigne
 		return -EBUSY;
 	if (to->last != LAST_NORM)
 		return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+	/* procfs' lookup of a new name fails, so there is no place to rename to. */
+	if (from->l.dir_view == V_SYNTH && to->l.dir_view == V_SYNTH)
+		return exists ? -EPERM : -ENOENT;
 	if (domain(from) != domain(to))
 		return -EXDEV;
 	if (from->l.dir_view == V_RO)

@@ -452,15 +452,20 @@ static int walk_fast(struct walk *w, int *result)
 	return 1;
 }
 
-/* "." in a removed working directory is still that directory, though it has no path any more. */
-static int here(struct walk *w)
+/* "." in a removed directory is still that directory, though it has no path any more. */
+static int here(struct walk *w, int dirfd)
 {
 	struct loc *l = w->l;
 
-	l->fd = openat(w->call->proc_fd, "cwd", O_PATH | O_CLOEXEC);
+	if (dirfd == AT_FDCWD)
+		l->fd = openat(w->call->proc_fd, "cwd", O_PATH | O_CLOEXEC);
+	else
+		l->fd = w->v->host->get_fd(w->call, dirfd);
 	if (l->fd < 0)
-		return -errno;
+		return dirfd == AT_FDCWD ? -errno : l->fd;
 	int r = loc_from_fd(w->v, l);
+	if (r == 0 && !S_ISDIR(l->st.st_mode))
+		r = -ENOTDIR;
 	if (r < 0)
 		loc_fini(l);
 	l->dotted = l->must_dir = true;
@@ -568,7 +573,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	} else if (path[0] == '/')
 		go_root(&w);
 	else if ((r = start_at(&w, dirfd, path)) < 0)
-		return r == -ENOENT && dirfd == AT_FDCWD && strcmp(path, ".") == 0 ? here(&w) : r;
+		return r == -ENOENT && strcmp(path, ".") == 0 ? here(&w, dirfd) : r;
 	size_t n = strlen(path);
 	if (n >= PATH_MAX)
 		return -ENAMETOOLONG;

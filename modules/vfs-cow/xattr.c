@@ -123,7 +123,7 @@ static int list(struct vfs *v, struct bv_call *call, enum by by)
 	int r = source_open(v, call, by, &s);
 
 	if (r < 0)
-		return r;
+		return r == -EOPNOTSUPP ? 0 : r; /* procfs has none to list */
 	names = malloc(size ? size : 1);
 	if (!names) {
 		r = -ENOMEM;
