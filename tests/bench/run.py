@@ -118,15 +118,15 @@ class Bench:
             self.call(["npm", "pack", "--silent", "./pkg"])
 
     def floor(self):
-        """The best of the loops that also watch other events, as any real supervisor must."""
+        """The bare loop, and the same watching other events too, as a real supervisor must."""
         found = {}
-        for how in ([], ["poll"]):
+        for how in ([], ["poll"]) * (1 if self.quick else 3):
             r = self.call([os.path.join(self.work, "floor")] + how)
             for line in r.stdout.decode().splitlines():
                 name, _, ns = line.rpartition(" ")
                 if name and ns.replace(".", "").isdigit():
-                    found[("poll " if how else "") + name.strip()] = float(ns)
-        return found
+                    found.setdefault(("poll " if how else "") + name.strip(), []).append(float(ns))
+        return {name: statistics.median(v) for name, v in found.items()}
 
     def single(self):
         runs = {}
@@ -282,7 +282,7 @@ def main():
         print(f"targets missed: {missed}")
     for line in dict.fromkeys(b.failed):
         print("failed: " + line, file=sys.stderr)
-    return 1 if b.failed else 0
+    return int(any(line.startswith(("native", "bvisor")) for line in b.failed))
 
 
 if __name__ == "__main__":
