@@ -91,8 +91,10 @@ static int check(struct vfs *v, struct bv_call *call, struct entry *from, struct
 	if (r != 0 || from->l.dir_view == V_RW)
 		return r;
 	r = perm_delete(v, call, &from->l);
-	if (r == 0)
-		r = to->l.probed ? perm_delete(v, call, &to->l) : perm_create(v, call, &to->l);
+	if (r == 0 && to->l.probed)
+		r = perm_delete(v, call, &to->l);
+	else if (r == 0 && !same_parent(&from->l, &to->l)) /* else it was asked just now */
+		r = perm_create(v, call, &to->l);
 	if (r == 0 && to->l.probed && !exchange && is_dir(from) != is_dir(to))
 		r = is_dir(from) ? -ENOTDIR : -EISDIR;
 	if (r == 0)

@@ -290,16 +290,22 @@ int upper_removed(struct vfs *v, struct loc *l)
 		return 0;
 	}
 	bool lower = real_lower_has(v, l, NULL);
-	bv_autofd int dir = upper_parent_fd(v, l, &name);
-	if (dir < 0)
-		return dir;
-	if (lower) {
-		int r = whiteout_make(dir, name);
+	struct node *n = tree_find(v->root, l->path);
+	/* Where nothing lower was ever hidden there is no whiteout to take away either. */
+	if (lower || !n || n->had_lower) {
+		bv_autofd int dir = upper_parent_fd(v, l, &name);
+		int r = 0;
+
+		if (dir < 0)
+			return dir;
+		if (lower)
+			r = whiteout_make(dir, name);
+		else
+			whiteout_drop(dir, name);
 		if (r < 0)
 			return r;
-	} else {
-		whiteout_drop(dir, name);
 	}
+	name = strrchr(l->path, '/') + 1;
 	parent = parent_node(v, l);
 	if (!parent)
 		return -ENOENT;
@@ -308,7 +314,7 @@ int upper_removed(struct vfs *v, struct loc *l)
 	l->node = NULL;
 	l->view = V_NONE;
 	if (lower) {
-		struct node *n = tree_add(parent, name, strlen(name));
+		n = tree_add(parent, name, strlen(name));
 		if (!n)
 			return -ENOMEM;
 		n->state = N_WHITEOUT;
