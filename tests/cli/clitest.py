@@ -57,10 +57,10 @@ def supervisor(front):
     def find():
         return [p for p, parent, state, name, _ in processes()
                 if parent == front and name == "bvisor-sup" and state != "Z"]
-    return until(find)[0]
+    return until(find, 30)[0]
 
 
-def until(what, seconds=10.0):
+def until(what, seconds=20.0):
     """Waits until what() is true, and returns it; what it last was when the time is over."""
     end = time.monotonic() + seconds
     while True:
@@ -101,7 +101,7 @@ def popen(argv, **kw):
     return subprocess.Popen(argv, **kw)
 
 
-def code(p, timeout=20):
+def code(p, timeout=60):
     """Exit code in the manner of a shell; None when it does not end."""
     try:
         r = p.wait(timeout)

@@ -13,6 +13,7 @@ tap, bvisor, work = clitest.start()
 
 
 def run(*args, **kw):
+    kw.setdefault("cwd", work)
     return harness.run([bvisor, *args], preexec_fn=clitest.reset_signals, **kw)
 
 

@@ -37,7 +37,7 @@ class Terminal:
     def send(self, text):
         os.write(self.fd, text if isinstance(text, bytes) else text.encode())
 
-    def expect(self, pattern, seconds=10):
+    def expect(self, pattern, seconds=30):
         """Reads until the pattern appears; drops what was read up to its end."""
         end = time.monotonic() + seconds
         while True:
@@ -59,7 +59,7 @@ class Terminal:
     def modes(self):
         return termios.tcgetattr(self.fd)[:4]
 
-    def code(self, seconds=10):
+    def code(self, seconds=30):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
