@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Killing a whole tree of processes that may try to escape by forking.  Descendants are found by
- * the parent links in /proc, stopped until a scan finds no running one, then killed.  Signals go
+ * Killing a whole tree of processes that may try to escape by forking.
+ *
+ * killall(): our own children are killed and reaped until there are none.  Orphans of what died
+ * become our children (we are a subreaper), so the tree comes down level by level, and a chain that
+ * forks and exits as fast as it can is among our children all the time: one read of the kernel's
+ * list and one kill are quicker than its next generation, which a scan of /proc is not.  An
+ * unreaped child's pid cannot be reused, and nobody but us reaps.
+ *
+ * killall_signal(): every descendant at once, found by the parent links in /proc.  Signals go
  * through pidfds whose process was seen to be a descendant after the pidfd was opened, so a
  * reused pid of a stranger is never hit.
  */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <uthash.h>
+
+#include <cleanup.h>
 
 #include "killall.h"
 #include "proc.h"
@@ -95,40 +106,16 @@ static bool signal_one(const struct proc *p, pid_t root, int sig)
 	return sent;
 }
 
-/* Signals every descendant not in `done` yet, and remembers them there; how many. */
-static unsigned pass(struct proc **done, int sig)
-{
-	pid_t root = getpid();
-	struct proc *all = scan(), *p, *next, *seen;
-	unsigned n = 0;
-
-	HASH_ITER(hh, all, p, next) {
-		if (!below(all, p, root))
-			continue;
-		HASH_FIND(hh, *done, &p->pid, sizeof(p->pid), seen);
-		if (seen || !signal_one(p, root, sig))
-			continue;
-		n++;
-		seen = calloc(1, sizeof(*seen));
-		if (!seen)
-			continue;
-		seen->pid = p->pid;
-		HASH_ADD(hh, *done, pid, sizeof(seen->pid), seen);
-	}
-	scan_free(all);
-	return n;
-}
-
 unsigned killall_signal(void)
 {
-	struct proc *stopped = NULL, *killed = NULL;
+	pid_t root = getpid();
+	struct proc *all = scan(), *p, *next;
 	unsigned n = 0;
 
-	while (pass(&stopped, SIGSTOP) > 0)
-		continue;
-	n = pass(&killed, SIGKILL);
-	scan_free(stopped);
-	scan_free(killed);
+	HASH_ITER(hh, all, p, next)
+		if (below(all, p, root) && signal_one(p, root, SIGKILL))
+			n++;
+	scan_free(all);
 	return n;
 }
 
@@ -140,32 +127,57 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* SIGKILL to every child that the kernel lists; -errno when it does not (CONFIG_PROC_CHILDREN). */
+static int kill_children(int list)
+{
+	char buf[32768];
+	ssize_t n = pread(list, buf, sizeof(buf) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	/* A list that does not fit ends within a number, maybe: that one waits for the next round. */
+	while (n == (ssize_t)sizeof(buf) - 1 && n > 0 && buf[n - 1] != ' ')
+		n--;
+	buf[n] = '\0';
+	char *end, *at = buf;
+	for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at = end, &end, 10))
+		(void)kill((pid_t)pid, SIGKILL);
+	return 0;
+}
+
 int killall(unsigned timeout_ms, void (*each)(void *arg, pid_t pid, int status), void *arg)
 {
-	uint64_t end = now_ms() + timeout_ms, again = 0;
-	struct timespec pause = {.tv_nsec = 100000};
+	static const struct timespec shortest = {.tv_nsec = 50000};
+	struct timespec pause = shortest;
+	uint64_t end = now_ms() + timeout_ms;
+	char path[64];
 
+	/* Children belong to the thread that made or inherited them: the group's leader. */
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	bv_autofd int list = open(path, O_RDONLY | O_CLOEXEC);
 	for (;;) {
+		bool reaped = false;
 		int status;
-		pid_t pid = waitpid(-1, &status, WNOHANG | __WALL);
+		pid_t pid;
 
-		if (pid > 0) {
+		if (list < 0 || kill_children(list) < 0)
+			killall_signal();
+		while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+			reaped = true;
 			if (each && (WIFEXITED(status) || WIFSIGNALED(status)))
 				each(arg, pid, status);
-			continue;
 		}
 		/* Every descendant has an ancestor among our children: none left, none at all. */
 		if (pid < 0 && errno == ECHILD)
 			return 0;
 		if (now_ms() > end)
 			return -ETIMEDOUT;
-		if (now_ms() >= again) {
-			killall_signal();
-			again = now_ms() + 50;
-		} else {
-			nanosleep(&pause, NULL);
-			if (pause.tv_nsec < 5000000)
-				pause.tv_nsec *= 2;
+		if (reaped) {
+			pause = shortest;
+			continue;
 		}
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 2000000)
+			pause.tv_nsec *= 2;
 	}
 }

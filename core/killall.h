@@ -4,8 +4,8 @@
 /* Ends every descendant of this process (a child subreaper, so none can get away). */
 #include <sys/types.h>
 
-/* Sends SIGKILL to every living descendant, after stopping them all so that none forks meanwhile:
- * how many there were. */
+/* Sends SIGKILL to every descendant that one look at /proc finds: how many there were.  Those that
+ * were forked meanwhile need another look. */
 unsigned killall_signal(void);
 /* Does so until no child is left, and reaps: each(arg, pid, status) per child.  0, or -ETIMEDOUT
  * when some could not be killed within the time (uninterruptible sleep). */
