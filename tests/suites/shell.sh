@@ -32,11 +32,12 @@ same "tests on files" '[ -f lines ] && echo f; [ -d d ] && echo d; [ -e nothere 
 same "directories" 'cd d/e; pwd | sed "s,.*/t/,,"; cd ..; cd -  | sed "s,.*/t/,,"; mkdir -p a/b/c; cd a/b/c; rm -rf ../../../a; pwd | sed "s,.*/t/,,"
 	ls; cd .. 2>&1 | grep -c .; cd "$OLDPWD"; pushd / >/dev/null; popd >/dev/null; cd /tmp; mkdir x; cd x; pwd; cd ..; rmdir x; cd; pwd | sed "s,.*/,,"'
 same "background jobs" 'sleep 0.1 & p=$!; wait $p; echo "st $?"; (exit 5) & wait $!; echo $?; sleep 5 & kill $!; wait $! 2>/dev/null; echo $?
-	for i in 1 2 3; do (sleep 0.0$i; exit $i) & done; n=0; while wait -n; s=$?; ((s != 127)); do n=$((n + s)); done; echo $n
+	p=(); for i in 1 2 3; do (sleep 0.0$i; exit $i) & p+=($!); done; n=0; for i in "${p[@]}"; do wait $i; n=$((n + $?)); done; echo $n
+	(sleep 1; exit 4) & sleep 60 & wait -n; echo $?; kill $!; wait
 	coproc cat; echo hello >&"${COPROC[1]}"; read -r x <&"${COPROC[0]}"; echo "$x"; exec {COPROC[1]}>&-; wait'
-same "job control" 'set -m; sleep 0.3 & jobs | sed "s/ *sleep.*/ sleep/"; kill -STOP %1; sleep 0.05; jobs | sed "s/  *sleep.*/ sleep/"; kill -CONT %1; fg %1 >/dev/null
+same "job control" 'set -m; sleep 2 & jobs | sed "s/ *sleep.*/ sleep/"; kill -STOP %1; sleep 0.05; jobs | sed "s/  *sleep.*/ sleep/"; kill -CONT %1; fg %1 >/dev/null
 	echo "fg $?"; sleep 10 & kill %1; wait %1 2>/dev/null; echo $?; sleep 0.1 | sleep 0.1 & wait; echo done; disown -a;
-	p=$(ps -o pgid= -p $$); sleep 1 & q=$(ps -o pgid= -p $!); [ $p != $q ] && echo own group; kill -KILL -- -$q; wait 2>/dev/null; echo end'
+	p=$(ps -o pgid= -p $$); sleep 60 & q=$(ps -o pgid= -p $!); [ $p != $q ] && echo own group; kill -KILL -- -$q; wait 2>/dev/null; echo end'
 same "traps and signals" 'exec 2>/dev/null; trap "echo usr1" USR1; kill -USR1 $$; trap "echo exit" EXIT; trap "" TERM; kill -TERM $$; echo survived
 	(trap - TERM; kill -TERM $BASHPID; echo never); echo $?; (kill -KILL $BASHPID); echo $?; trap "echo child" CHLD; /bin/true; trap - CHLD
 	timeout 0.2 sleep 5; echo $?; timeout -s KILL 0.1 sleep 5; echo $?; bash -c "kill -SEGV \$\$"; echo $?; bash -c "ulimit -c 0; kill -QUIT \$\$"; echo $?'
