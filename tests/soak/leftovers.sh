@@ -9,6 +9,7 @@ tag=bvisor-leftover-$$
 
 # Where a sandbox may keep its upper layer or sockets.
 places() { ls -A /tmp /var/tmp /dev/shm "${XDG_RUNTIME_DIR:-/run}" "$work/home" "$work/home/.cache" "$work/home/.local/share" "$work/home/.local/state" 2>/dev/null; }
+# $! must be bvisor itself, so what runs in the background is no function.
 # Ours by command line: the sandbox itself, and every guest, whose arguments carry the tag.
 processes() { pgrep -f -- "$tag" | grep -vx $$; }
 run() { clean timeout -k 5 30 "$BVISOR" run --env-all -- "$@" </dev/null; }
@@ -25,13 +26,13 @@ for ((i = 0; i < rounds; i++)); do
 	3) run bash -c '(trap "" TERM HUP; setsid sleep 60 & sleep 60) & exit 0' "$tag" || bad+=" $i:background" ;;
 	4) run /nothere/"$tag" 2>/dev/null; [[ $? == 127 ]] || bad+=" $i:missing" ;;
 	5) # the front process gets SIGTERM while the guest works
-		clean "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null &
+		"${small_env[@]}" "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null &
 		sleep 0.0$((i % 10)); kill -TERM $!; wait $! 2>/dev/null ;;
 	6) # the front process is killed outright
-		clean "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null &
+		"${small_env[@]}" "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null &
 		front=$!; sleep 0.0$((i % 10 + 1)); kill -KILL $front; wait $front 2>/dev/null ;;
 	7) # the supervisor is killed outright
-		clean "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null 2>/dev/null &
+		"${small_env[@]}" "$BVISOR" run --env-all -- bash -c 'while :; do echo x >f; rm f; done' "$tag" </dev/null 2>/dev/null &
 		front=$!; sleep 0.05
 		for p in $(pgrep -P "$front"); do
 			[[ $(readlink "/proc/$p/exe") == "$BVISOR" ]] && kill -KILL "$p"
@@ -49,8 +50,10 @@ ok $? "no process is left" "$left"
 [[ -z $left ]] || processes | xargs -r kill -KILL
 run true # the next start collects what a killed one left
 after=$(places)
-[[ $before == "$after" ]]
-ok $? "no directory is left" "$(diff <(echo "$before") <(echo "$after"))"
+# Others use these places too; ours are called after us.
+new=$(diff <(echo "$before") <(echo "$after") | grep '^>.*bvisor' | grep -v 'bvisor-\(suite\|test\)-')
+[[ -z $new ]]
+ok $? "no directory is left" "$new"
 zombies=$(ps -o pid=,ppid=,stat=,comm= --ppid $$ | grep ' Z')
 [[ -z $zombies ]]
 ok $? "no zombie is left" "$zombies"
@@ -67,7 +70,7 @@ for i in {1..60}; do
 done
 E
 mkfifo "$work/in"
-clean "$BVISOR" run --env-all -- bash "$work/grow.sh" "$tag" <"$work/in" >"$work/out" 2>&1 &
+"${small_env[@]}" "$BVISOR" run --env-all -- bash "$work/grow.sh" "$tag" <"$work/in" >"$work/out" 2>&1 &
 front=$!
 exec 7>"$work/in"
 measure() { # descriptors, threads and private KiB of the supervisor

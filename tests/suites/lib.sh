@@ -46,11 +46,10 @@ finish() {
 }
 
 # The same small environment natively and inside.
-clean() {
-	env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$work/home" USER="${USER:-root}" LANG=C.UTF-8 \
-		TERM=dumb LC_ALL=C.UTF-8 ${BVISOR_CONFIG:+BVISOR_CONFIG="$BVISOR_CONFIG"} \
-		${BVISOR_MODULE_DIR:+BVISOR_MODULE_DIR="$BVISOR_MODULE_DIR"} "$@"
-}
+small_env=(env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$work/home" USER="${USER:-root}" LANG=C.UTF-8
+	TERM=dumb LC_ALL=C.UTF-8 ${BVISOR_CONFIG:+BVISOR_CONFIG="$BVISOR_CONFIG"}
+	${BVISOR_MODULE_DIR:+BVISOR_MODULE_DIR="$BVISOR_MODULE_DIR"})
+clean() { "${small_env[@]}" "$@"; }
 native() { clean timeout -k 5 "$limit" "$@" </dev/null; }
 box() {
 	if [[ ${NATIVE-} ]]; then
