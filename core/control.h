@@ -11,10 +11,10 @@
 
 enum control_kind {
 	CONTROL_STARTED = 1, /* value: pid of the first process */
-	CONTROL_STOPPED,     /* the first process was stopped by signal `value` */
-	CONTROL_CONTINUED,   /* it goes on; followed by SIGCONT, since a stopped front reads nothing */
-	CONTROL_ENDED,       /* every guest is dead; the supervisor waits for CONTROL_GO */
-	CONTROL_EXIT,        /* all is cleaned up; value: the exit code of bvisor */
+	CONTROL_STOPPED, /* the first process was stopped by signal `value` */
+	CONTROL_CONTINUED, /* it goes on; followed by SIGCONT, since a stopped front reads nothing */
+	CONTROL_ENDED, /* every guest is dead; the supervisor waits for CONTROL_GO */
+	CONTROL_EXIT, /* all is cleaned up; value: the exit code of bvisor */
 };
 #define CONTROL_GO 0u
 

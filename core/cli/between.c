@@ -24,7 +24,9 @@ static bool goes_on(void *arg)
 {
 	siginfo_t si = {0};
 
-	return waitid(P_PID, *(const id_t *)arg, &si, WCONTINUED | WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid != 0;
+	return waitid(P_PID, *(const id_t *)arg, &si, WCONTINUED | WEXITED | WNOHANG | WNOWAIT) ==
+	               0 &&
+	       si.si_pid != 0;
 }
 
 /* The front's exit code, or -1 as long as it lives. */
@@ -48,6 +50,7 @@ static int wait_for(pid_t front, const sigset_t *set)
 {
 	int code;
 
+	cli_release_stdio();
 	while ((code = look(front)) < 0) {
 		siginfo_t si;
 		int sig = sigwaitinfo(set, &si);

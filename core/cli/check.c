@@ -28,8 +28,8 @@ struct report {
 
 static const char *const grade_name[] = {"ok", "degraded", "missing"};
 
-__attribute__((format(printf, 5, 6))) static void add(struct report *r, const char *name, enum grade grade,
-                                                      const char *means, const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void
+add(struct report *r, const char *name, enum grade grade, const char *means, const char *fmt, ...)
 {
 	struct finding *f = &r->f[r->n++];
 	va_list ap;
@@ -54,11 +54,14 @@ static void kernel(struct report *r, const struct features *f)
 	flag(r, "wait killable", f->wait_killable, DEGRADED,
 	     "signals may interrupt and repeat slow calls of guests (needs Linux 5.19)");
 	flag(r, "synchronous wake-up", f->sync_wake_up, DEGRADED,
-	     "trapped calls take several times as long when both sides run on different CPUs (needs Linux 6.6)");
-	flag(r, "atomic descriptor hand-over", f->addfd_send, MISSING, "no sandbox can work: needs Linux 5.14");
+	     "trapped calls take several times as long when both sides run on different CPUs "
+	     "(needs Linux 6.6)");
+	flag(r, "atomic descriptor hand-over", f->addfd_send, MISSING,
+	     "no sandbox can work: needs Linux 5.14");
 	flag(r, "guest memory", f->process_vm, MISSING,
 	     "no sandbox can work: process_vm_readv(2) of a child is refused");
-	flag(r, "guest descriptors", f->pidfd_getfd, MISSING, "no sandbox can work: pidfd_getfd(2) of a child is refused");
+	flag(r, "guest descriptors", f->pidfd_getfd, MISSING,
+	     "no sandbox can work: pidfd_getfd(2) of a child is refused");
 	flag(r, "ptrace", f->ptrace, DEGRADED,
 	     "programs that were changed or made inside the sandbox cannot be executed");
 	if (f->yama < 0)
@@ -68,12 +71,15 @@ static void kernel(struct report *r, const struct features *f)
 		    "only with CAP_SYS_PTRACE may guests be read and traced", "%d (Yama)", f->yama);
 	if (f->landlock_abi > 0)
 		add(r, "Landlock", f->landlock_abi >= 6 ? GOOD : DEGRADED,
-		    "the second wall has gaps: newer ABIs also cover truncation (3), device control (5), and "
+		    "the second wall has gaps: newer ABIs also cover truncation (3), device "
+		    "control (5), and "
 		    "signals and abstract sockets (6)",
 		    "ABI %d", f->landlock_abi);
 	else
 		add(r, "Landlock", DEGRADED,
-		    "there is no second wall: the virtual kernel alone keeps guests off the host's files", "none");
+		    "there is no second wall: the virtual kernel alone keeps guests off the host's "
+		    "files",
+		    "none");
 }
 
 /* The directory of our cgroup, if this is cgroup v2 (cgroups(7): the line "0::/path"). */
@@ -104,12 +110,17 @@ static void user(struct report *r)
 
 	syscall(SYS_capget, &head, cap);
 	add(r, "user", GOOD, NULL, "uid %u, %s", (unsigned)geteuid(),
-	    cap[0].effective & 1u << CAP_DAC_OVERRIDE ? "privileged: guests keep root's file rights" : "unprivileged");
+	    cap[0].effective & 1u << CAP_DAC_OVERRIDE ? "privileged: guests keep root's file rights"
+	                                              : "unprivileged");
 	bool have = cgroup_dir(dir, sizeof(dir));
 	bool writable = have && access(dir, W_OK) == 0;
 	add(r, "cgroups", writable ? GOOD : DEGRADED,
-	    "resource limits can be enforced by polling only (this version has no module for limits)", "%s",
-	    writable ? "v2, writable" : have ? "v2, read-only" : "no v2 hierarchy");
+	    "resource limits can be enforced by polling only (this version has no module for "
+	    "limits)",
+	    "%s",
+	    writable ? "v2, writable"
+	    : have   ? "v2, read-only"
+	             : "no v2 hierarchy");
 }
 
 /* The configuration is part of what must work. */
@@ -122,7 +133,8 @@ static void configuration(struct report *r, const struct settings *s)
 	bool ok = settings_load(s, &config, &err) == 0 && sandbox_new(&box, config, &err) == 0;
 
 	if (ok)
-		add(r, "modules", GOOD, NULL, "%zu, filter of %u instructions", box->n_modules, (unsigned)box->filter.len);
+		add(r, "modules", GOOD, NULL, "%zu, filter of %u instructions", box->n_modules,
+		    (unsigned)box->filter.len);
 	else
 		add(r, "modules", MISSING, means, "%s", err.text);
 	sandbox_free(box);
@@ -146,13 +158,15 @@ static int print_json(const struct report *r, enum grade worst)
 
 	for (size_t i = 0; i < r->n; i++) {
 		const struct finding *f = &r->f[i];
-		json_t *o = json_pack("{s:s, s:s, s:s}", "name", f->name, "grade", grade_name[f->grade], "value", f->value);
+		json_t *o = json_pack("{s:s, s:s, s:s}", "name", f->name, "grade",
+		                      grade_name[f->grade], "value", f->value);
 
 		if (f->means)
 			json_object_set_new(o, "means", json_string(f->means));
 		json_array_append_new(list, o);
 	}
-	json_t *top = json_pack("{s:s, s:s, s:o}", "version", BVISOR_VERSION, "grade", grade_name[worst], "findings", list);
+	json_t *top = json_pack("{s:s, s:s, s:o}", "version", BVISOR_VERSION, "grade",
+	                        grade_name[worst], "findings", list);
 	int failed = json_dumpf(top, stdout, JSON_INDENT(1));
 	putchar('\n');
 	json_decref(top);
@@ -161,9 +175,11 @@ static int print_json(const struct report *r, enum grade worst)
 
 int check_command(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"config", required_argument, NULL, 'c'},
-		{"option", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+	                                        {"config", required_argument, NULL, 'c'},
+	                                        {"option", required_argument, NULL, 'o'},
+	                                        {"help", no_argument, NULL, 'h'},
+	                                        {NULL, 0, NULL, 0}};
 	struct settings s = {0};
 	struct report r = {.n = 0};
 	struct features f;

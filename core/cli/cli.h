@@ -16,10 +16,10 @@
 /* Exit codes, as of env(1) and docker-run(1). */
 enum {
 	EXIT_MISUSE = 2,
-	EXIT_BVISOR = 125,   /* bvisor itself failed */
-	EXIT_EXEC = 126,     /* the command could not be executed */
+	EXIT_BVISOR = 125, /* bvisor itself failed */
+	EXIT_EXEC = 126, /* the command could not be executed */
 	EXIT_NOTFOUND = 127, /* there is no such command */
-	EXIT_SIGNAL = 128,   /* + the signal that killed the command */
+	EXIT_SIGNAL = 128, /* + the signal that killed the command */
 };
 
 /* ---- table.c ---- */
@@ -46,6 +46,11 @@ int diff_command(int argc, char **argv);
 int check_command(int argc, char **argv);
 int modules_command(int argc, char **argv);
 int routes_command(int argc, char **argv);
+
+/* ---- stdio.c ---- */
+/* Gives up standard input and output for /dev/null: others may be waiting for the end of what only
+ * the guest still reads or writes. */
+void cli_release_stdio(void);
 
 /* ---- settings.c: what -c, -o, --rw... say about the configuration ---- */
 struct settings {
@@ -94,8 +99,8 @@ struct run_options {
 	char *const *argv;
 	enum diff_format diff;
 	bool tty, wait_all;
-	sigset_t mask;    /* the signal mask bvisor was started with */
-	pid_t between;    /* the process between the caller and the front, 0: none */
+	sigset_t mask; /* the signal mask bvisor was started with */
+	pid_t between; /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */
 };
 /* Runs the command in a sandbox of its own: the exit code of bvisor. */

@@ -32,10 +32,10 @@
 
 struct front {
 	const struct run_options *o;
-	struct tty *tty; /* NULL: none */
+	struct tty own, *tty; /* tty: &own, or NULL for none */
 	int control, sigfd;
 	pid_t supervisor;
-	int status;          /* of the supervisor, once `reaped` */
+	int status; /* of the supervisor, once `reaped` */
 	bool reaped, hangup; /* it is dead; its end of the socket is closed */
 	bool started;
 	int code; /* -1: not known yet */
@@ -69,7 +69,8 @@ static void watched(sigset_t *set, uint64_t ignored)
 {
 	sigemptyset(set);
 	for (int sig = 1; sig <= SIGRTMAX; sig++)
-		if (!is_own(sig) && (sig == SIGCHLD || !(ignored >> (sig - 1) & 1)) && (sig < 32 || sig >= SIGRTMIN))
+		if (!is_own(sig) && (sig == SIGCHLD || !(ignored >> (sig - 1) & 1)) &&
+		    (sig < 32 || sig >= SIGRTMIN))
 			sigaddset(set, sig);
 }
 
@@ -219,7 +220,8 @@ static bool control_event(struct front *f)
 
 static void wait_loop(struct front *f)
 {
-	struct pollfd fd[2 + TTY_FDS] = {{.fd = f->control, .events = POLLIN}, {.fd = f->sigfd, .events = POLLIN}};
+	struct pollfd fd[2 + TTY_FDS] = {{.fd = f->control, .events = POLLIN},
+	                                 {.fd = f->sigfd, .events = POLLIN}};
 	nfds_t n = f->tty ? 2 + TTY_FDS : 2;
 
 	while (!f->hangup && !f->reaped) {
@@ -237,7 +239,8 @@ static void wait_loop(struct front *f)
 	/* What it said before it died. */
 	while (!f->hangup && control_event(f))
 		continue;
-	while (!f->reaped && waitpid(f->supervisor, &f->status, 0) != f->supervisor && errno == EINTR)
+	while (!f->reaped && waitpid(f->supervisor, &f->status, 0) != f->supervisor &&
+	       errno == EINTR)
 		continue;
 }
 
@@ -255,63 +258,51 @@ static int end(struct front *f)
 	if (f->code >= 0)
 		return f->code;
 	if (WIFSIGNALED(f->status))
-		return cli_fail(f->o->cmd, "the supervisor was killed by signal %d (%s)", WTERMSIG(f->status),
-		                strsignal(WTERMSIG(f->status)));
+		return cli_fail(f->o->cmd, "the supervisor was killed by signal %d (%s)",
+		                WTERMSIG(f->status), strsignal(WTERMSIG(f->status)));
 	return cli_fail(f->o->cmd, "the supervisor ended unexpectedly");
-}
-
-/* Others may wait for the end of what only the guest is still to write. */
-static void release_stdio(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	close(null);
 }
 
 static int serve(struct run_options *o, struct front *f, int child_end)
 {
-	struct tty tty;
+	struct tty *tty = o->tty ? &f->own : NULL;
 
-	if (o->tty) {
-		int r = tty_open(&tty);
+	if (tty) {
+		int r = tty_open(tty);
 
 		if (r < 0) {
 			close(child_end);
 			return cli_fail(o->cmd, "cannot make a terminal: %s", strerror(-r));
 		}
-		f->tty = &tty;
+		f->tty = tty;
 	}
 	/* A stream must not be written twice. */
 	fflush(stdout);
 	f->supervisor = fork();
 	if (f->supervisor == 0) {
-		int slave = o->tty ? tty.slave : -1;
+		int slave = tty ? tty->slave : -1;
 
 		close(f->control);
 		close(f->sigfd);
-		if (o->tty)
-			close(tty.master);
+		if (tty)
+			close(tty->master);
 		exit(supervisor_main(o, child_end, slave));
 	}
 	close(child_end);
 	if (f->supervisor < 0) {
 		int err = errno;
 
-		if (o->tty)
-			tty_close(&tty);
+		if (tty)
+			tty_close(tty);
 		return cli_fail(o->cmd, "fork: %s", strerror(err));
 	}
 	/* A guest that writes into a pipe nobody reads gets the signal itself. */
 	signal(SIGPIPE, SIG_IGN);
-	if (o->tty) {
-		close(tty.slave);
-		tty.slave = -1;
+	if (tty) {
+		close(tty->slave);
+		tty->slave = -1;
 	} else {
-		release_stdio();
+		cli_release_stdio();
 	}
 	wait_loop(f);
 	return end(f);

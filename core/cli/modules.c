@@ -8,7 +8,8 @@
 #include "cli.h"
 #include "sandbox.h"
 
-static const char *const type_name[] = {"yes|no", "number", "size", "text", "choice", "errno", "words", "line"};
+static const char *const type_name[] = {"yes|no", "number", "size",  "text",
+                                        "choice", "errno",  "words", "line"};
 
 struct view {
 	struct sandbox *box;
@@ -59,20 +60,23 @@ static void add_value(void *arg, const char *value, const char *where)
 
 static void print_option(const struct sandbox *box, const char *section, const struct bv_option *o)
 {
-	printf("    # %s%s%s%s\n", o->help ? o->help : "", o->choices ? " (" : "", o->choices ? o->choices : "",
-	       o->choices ? ")" : "");
+	printf("    # %s%s%s%s\n", o->help ? o->help : "", o->choices ? " (" : "",
+	       o->choices ? o->choices : "", o->choices ? ")" : "");
 	if (each_value(box, section, o, print_value, (void *)o->key) == 0)
 		printf("    %s =  (default)\n", o->key);
 }
 
-static json_t *option_json(const struct sandbox *box, const char *section, const struct bv_option *o)
+static json_t *option_json(const struct sandbox *box, const char *section,
+                           const struct bv_option *o)
 {
 	json_t *values = json_array();
-	const char *type = o->choices ? o->choices : o->type < BV_ROWS(type_name) ? type_name[o->type] : "unknown";
+	const char *type = o->choices                     ? o->choices
+	                   : o->type < BV_ROWS(type_name) ? type_name[o->type]
+	                                                  : "unknown";
 
 	each_value(box, section, o, add_value, values);
-	return json_pack("{s:s, s:s, s:s, s:o}", "key", o->key, "type", type, "help", o->help ? o->help : "", "values",
-	                 values);
+	return json_pack("{s:s, s:s, s:s, s:o}", "key", o->key, "type", type, "help",
+	                 o->help ? o->help : "", "values", values);
 }
 
 /* Rows may be longer than ours: the module says how far they are apart. */
@@ -85,14 +89,15 @@ static void print_module(const struct sandbox *box, const struct bv_self *m)
 {
 	const struct bv_module *d = m->desc;
 
-	printf("%s %s\n  file     %s\n  named by %s\n  border   %u.%u\n", d->name, d->version, m->path, m->where,
-	       d->head.major, d->head.minor);
+	printf("%s %s\n  file     %s\n  named by %s\n  border   %u.%u\n", d->name, d->version,
+	       m->path, m->where, d->head.major, d->head.minor);
 	printf("  calls    %u in its table, %u static rules\n", d->n_handlers, d->n_rules);
 	for (size_t i = 0; i < box->n_services; i++)
 		if (box->service[i].owner == m)
 			printf("  provides %s\n", box->service[i].name);
 	for (size_t i = 0; i < d->n_needs; i++) {
-		const struct bv_need *need = (const struct bv_need *)((const char *)d->needs + i * d->need_size);
+		const struct bv_need *need =
+			(const struct bv_need *)((const char *)d->needs + i * d->need_size);
 
 		printf("  needs    %s %u.%u%s\n", need->service, need->major, need->minor,
 		       need->optional ? " (if it is there)" : "");
@@ -112,16 +117,18 @@ static json_t *module_json(const struct sandbox *box, const struct bv_self *m)
 		if (box->service[i].owner == m)
 			json_array_append_new(services, json_string(box->service[i].name));
 	for (size_t i = 0; i < d->n_needs; i++) {
-		const struct bv_need *need = (const struct bv_need *)((const char *)d->needs + i * d->need_size);
+		const struct bv_need *need =
+			(const struct bv_need *)((const char *)d->needs + i * d->need_size);
 
 		json_array_append_new(needs, json_string(need->service));
 	}
 	for (size_t i = 0; i < d->n_options; i++)
-		json_array_append_new(options, option_json(box, d->name, row(d->options, i, d->option_size)));
+		json_array_append_new(
+			options, option_json(box, d->name, row(d->options, i, d->option_size)));
 	snprintf(border, sizeof(border), "%u.%u", d->head.major, d->head.minor);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "name", d->name, "version", d->version, "file",
-	                 m->path, "where", m->where, "border", border, "provides", services, "needs", needs, "options",
-	                 options);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "name", d->name, "version",
+	                 d->version, "file", m->path, "where", m->where, "border", border,
+	                 "provides", services, "needs", needs, "options", options);
 }
 
 static int print_text(const struct view *v)
@@ -152,7 +159,8 @@ static int print_json(const struct view *v)
 	for (size_t i = 0; i < v->box->n_modules; i++)
 		if (!v->only || strcmp(v->only, v->box->module[i]->desc->name) == 0)
 			json_array_append_new(modules, module_json(v->box, v->box->module[i]));
-	json_t *top = json_pack("{s:s, s:o, s:o}", "version", BVISOR_VERSION, "core", options, "modules", modules);
+	json_t *top = json_pack("{s:s, s:o, s:o}", "version", BVISOR_VERSION, "core", options,
+	                        "modules", modules);
 	int r = top ? json_dumpf(top, stdout, JSON_INDENT(1)) : -1;
 	json_decref(top);
 	putchar('\n');
@@ -188,9 +196,11 @@ static int show(const struct settings *s, const char *only, bool json)
 
 int modules_command(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"config", required_argument, NULL, 'c'},
-		{"option", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+	                                        {"config", required_argument, NULL, 'c'},
+	                                        {"option", required_argument, NULL, 'o'},
+	                                        {"help", no_argument, NULL, 'h'},
+	                                        {NULL, 0, NULL, 0}};
 	struct settings s = {0};
 	bool json = false;
 	int c, code = 0;

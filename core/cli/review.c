@@ -21,15 +21,18 @@ struct printer {
 size_t review_utf8(const char *s)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	size_t len = u[0] < 0x80 ? 1 : u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
-	             : u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : 0;
+	size_t len = 0;
 
+	if (u[0] < 0x80)
+		return 1;
+	if (u[0] >= 0xc2 && u[0] < 0xf5)
+		len = u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : 4;
 	for (size_t i = 1; i < len; i++)
 		if ((u[i] & 0xc0) != 0x80)
 			return 0;
 	/* Overlong forms, surrogates, and what lies behind U+10FFFF (RFC 3629). */
-	if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
-	    (u[0] == 0xf4 && u[1] > 0x8f))
+	if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
+	    (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f))
 		return 0;
 	return len;
 }
@@ -44,7 +47,8 @@ static size_t plain(const char *s)
 		return 0;
 	if (u[0] == 0xc2 && u[1] < 0xa0) /* C1 control codes */
 		return 0;
-	if (u[0] == 0xe2 && u[1] == 0x80 && (u[2] >= 0xa8 && u[2] <= 0xae)) /* line ends, direction */
+	if (u[0] == 0xe2 && u[1] == 0x80 &&
+	    (u[2] >= 0xa8 && u[2] <= 0xae)) /* line ends, direction */
 		return 0;
 	if (u[0] == 0xe2 && u[1] == 0x81 && (u[2] >= 0xa6 && u[2] <= 0xa9))
 		return 0;
@@ -118,7 +122,8 @@ static int json_line(void *arg, const struct bv_change *c)
 {
 	struct printer *p = arg;
 	char kind[2] = {c->kind}, type[2] = {c->type};
-	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size", (json_int_t)c->size);
+	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size",
+	                      (json_int_t)c->size);
 	int r = o ? set_path(o, c->path) : -ENOMEM;
 
 	if (r == 0) {
@@ -131,7 +136,8 @@ static int json_line(void *arg, const struct bv_change *c)
 
 int review_print(struct sandbox *box, enum diff_format format, FILE *to)
 {
-	const struct bv_review *review = (const struct bv_review *)loader_service(box, BV_REVIEW_SERVICE);
+	const struct bv_review *review =
+		(const struct bv_review *)loader_service(box, BV_REVIEW_SERVICE);
 	struct printer p = {.to = to};
 	int r;
 

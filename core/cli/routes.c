@@ -54,7 +54,8 @@ static void rule_text(struct strbuf *b, const struct bv_rule *rule)
 		strbuf_printf(b, "%s arg%u", i ? " and" : " if", c->index);
 		if ((c->mask & all) != all)
 			strbuf_printf(b, " & 0x%" PRIx64, c->mask & all);
-		strbuf_printf(b, " %s 0x%" PRIx64, operator[c->op <= BV_GE ? c->op : BV_EQ], c->value & all);
+		strbuf_printf(b, " %s 0x%" PRIx64, operator[c->op <= BV_GE ? c->op : BV_EQ],
+		              c->value & all);
 	}
 }
 
@@ -89,8 +90,8 @@ static void print_line(const struct line *l)
 	char what[64];
 
 	snprintf(what, sizeof(what), "%s%s%s", l->word, err ? " " : "", err ? err : "");
-	printf("%4d  %-26s %-17s %-30s%s%s", l->nr, l->name, what, l->owner ? l->owner : "-", l->chain.len ? " " : "",
-	       l->chain.len ? l->chain.data : "");
+	printf("%4d  %-26s %-17s %-30s%s%s", l->nr, l->name, what, l->owner ? l->owner : "-",
+	       l->chain.len ? " " : "", l->chain.len ? l->chain.data : "");
 	if (l->rules.len)
 		printf("  [%s]", l->rules.data);
 	putchar('\n');
@@ -100,16 +101,16 @@ static void print_detail(const struct line *l)
 {
 	const char *err = l->err ? names_errno(l->err) : NULL;
 
-	printf("%s (%d): %s%s%s\n  owner  %s\n", l->name, l->nr, l->word, err ? " with " : "", err ? err : "",
-	       l->owner ? l->owner : "nobody");
+	printf("%s (%d): %s%s%s\n  owner  %s\n", l->name, l->nr, l->word, err ? " with " : "",
+	       err ? err : "", l->owner ? l->owner : "nobody");
 	printf("  chain  %s\n", l->chain.len ? l->chain.data : "none");
 	printf("  rules  %s\n", l->rules.len ? l->rules.data : "none");
 }
 
 static json_t *line_json(const struct line *l)
 {
-	json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "number", l->nr, "name", l->name, "disposition", l->word, "owner",
-	                      l->owner ? l->owner : "");
+	json_t *o = json_pack("{s:i, s:s, s:s, s:s}", "number", l->nr, "name", l->name,
+	                      "disposition", l->word, "owner", l->owner ? l->owner : "");
 
 	if (o && l->err && names_errno(l->err))
 		json_object_set_new(o, "errno", json_string(names_errno(l->err)));
@@ -167,9 +168,11 @@ static int show(const struct settings *s, const char *name, bool json)
 
 int routes_command(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"config", required_argument, NULL, 'c'},
-		{"option", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+	                                        {"config", required_argument, NULL, 'c'},
+	                                        {"option", required_argument, NULL, 'o'},
+	                                        {"help", no_argument, NULL, 'h'},
+	                                        {NULL, 0, NULL, 0}};
 	struct settings s = {0};
 	bool json = false;
 	int c, code = 0;

@@ -62,7 +62,8 @@ static int parse_diff(struct parse *p)
 static int parse_env(struct parse *p)
 {
 	if (optarg[0] == '=' || optarg[0] == '\0')
-		return error_set(&p->err, EINVAL, "-e: '%s' is neither NAME=VALUE nor NAME", optarg);
+		return error_set(&p->err, EINVAL, "-e: '%s' is neither NAME=VALUE nor NAME",
+		                 optarg);
 	p->env[p->n_env++] = optarg;
 	return 0;
 }
@@ -129,7 +130,8 @@ static int finish(struct parse *p)
 	if (r < 0)
 		return error_set(&p->err, -r, "environment: %s", strerror(-r));
 	if (p->verbosity)
-		r = settings_add(&p->o.settings, "core", "log", level, p->verbosity < 0 ? "-q" : "-v", false, &p->err);
+		r = settings_add(&p->o.settings, "core", "log", level,
+		                 p->verbosity < 0 ? "-q" : "-v", false, &p->err);
 	return r;
 }
 
@@ -190,31 +192,34 @@ int diff_command(int argc, char **argv)
 	return run(&p, argc, argv);
 }
 
+static int run_shell(struct parse *p, int argc)
+{
+	const char *shell = getenv("SHELL");
+	size_t n = 0;
+	bv_autofree const char **shell_argv = calloc((size_t)argc + 3, sizeof(*shell_argv));
+
+	if (!shell_argv)
+		return cli_fail("shell", "out of memory");
+	if (!shell || shell[0] != '/' || access(shell, X_OK) < 0)
+		shell = "bash";
+	shell_argv[n++] = shell;
+	if (isatty(STDIN_FILENO)) {
+		p->o.tty = true;
+		shell_argv[n++] = "-i";
+	}
+	for (char *const *a = p->o.argv; a && *a; a++)
+		shell_argv[n++] = *a;
+	p->o.argv = (char *const *)shell_argv;
+	return front_run(&p->o);
+}
+
 int shell_command(int argc, char **argv)
 {
 	struct parse p = {.o.cmd = "shell"};
-	const char *shell = getenv("SHELL");
-	bool interactive = isatty(STDIN_FILENO);
-	size_t n = 0;
 	int code = parse(&p, argc, argv);
 
-	if (!shell || shell[0] != '/' || access(shell, X_OK) < 0)
-		shell = "bash";
-	if (code < 0) {
-		bv_autofree const char **shell_argv = calloc((size_t)argc + 3, sizeof(*shell_argv));
-
-		if (!shell_argv)
-			return cli_fail("shell", "out of memory");
-		shell_argv[n++] = shell;
-		if (interactive) {
-			p.o.tty = true;
-			shell_argv[n++] = "-i";
-		}
-		for (char *const *a = p.o.argv; *a; a++)
-			shell_argv[n++] = *a;
-		p.o.argv = (char *const *)shell_argv;
-		code = front_run(&p.o);
-	}
+	if (code < 0)
+		code = run_shell(&p, argc);
 	parse_fini(&p);
 	return code;
 }

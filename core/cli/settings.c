@@ -22,7 +22,8 @@ int settings_add(struct settings *s, const char *section, const char *key, const
 	if (!grown)
 		return error_set(err, ENOMEM, "out of memory");
 	s->entry = grown;
-	bv_autofree char *own_section = strdup(section), *own_key = strdup(key), *own_value = strdup(value);
+	bv_autofree char *own_section = strdup(section), *own_key = strdup(key),
+			 *own_value = strdup(value);
 	if (!own_section || !own_key || !own_value)
 		return error_set(err, ENOMEM, "out of memory");
 	s->entry[s->n++] = (struct config_entry){
@@ -57,13 +58,15 @@ static int check_path(const char *option, const char *path, struct bv_error *err
 	if (path[0] == '\0')
 		return error_set(err, EINVAL, "%s: the path is empty", option);
 	if (strpbrk(path, " \t\n\r\v\f"))
-		return error_set(err, EINVAL, "%s: '%s': white space in paths of the mount table is not supported",
-		                 option, path);
+		return error_set(
+			err, EINVAL,
+			"%s: '%s': white space in paths of the mount table is not supported",
+			option, path);
 	return 0;
 }
 
-static int mount_line(struct settings *s, const char *option, const char *verb, const char *a, const char *b,
-                      const char *mode, struct bv_error *err)
+static int mount_line(struct settings *s, const char *option, const char *verb, const char *a,
+                      const char *b, const char *mode, struct bv_error *err)
 {
 	bv_autofree char *line = NULL;
 	int r = check_path(option, a, err);
@@ -72,7 +75,8 @@ static int mount_line(struct settings *s, const char *option, const char *verb, 
 		r = check_path(option, b, err);
 	if (r < 0)
 		return r;
-	if (asprintf(&line, "%s %s%s%s%s%s", verb, a, b ? " " : "", b ? b : "", mode ? " " : "", mode ? mode : "") < 0)
+	if (asprintf(&line, "%s %s%s%s%s%s", verb, a, b ? " " : "", b ? b : "", mode ? " " : "",
+	             mode ? mode : "") < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	return settings_add(s, "vfs-cow", "mount", line, option, true, err);
 }
@@ -89,7 +93,8 @@ int settings_mount(struct settings *s, const char *verb, const char *where, cons
 
 /* The longest part of path that exists, resolved, plus the rest as it was written: for paths that
  * need not exist.  last: the final component is left as it is, even when it is a symlink. */
-static int absolute(const char *option, const char *path, bool last, char **out, struct bv_error *err)
+static int absolute(const char *option, const char *path, bool last, char **out,
+                    struct bv_error *err)
 {
 	char here[PATH_MAX] = "";
 	bv_autofree char *work = NULL, *real = NULL;
@@ -98,7 +103,8 @@ static int absolute(const char *option, const char *path, bool last, char **out,
 	if (r < 0)
 		return r;
 	if (path[0] != '/' && !getcwd(here, sizeof(here)))
-		return error_set(err, errno, "%s: the current directory: %s", option, strerror(errno));
+		return error_set(err, errno, "%s: the current directory: %s", option,
+		                 strerror(errno));
 	if (asprintf(&work, "%s/%s", here, path) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	size_t len = strlen(work);
@@ -130,9 +136,12 @@ static int absolute(const char *option, const char *path, bool last, char **out,
 		size_t n = strcspn(p, "/");
 
 		if ((n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
-			return error_set(err, EINVAL, "%s: '%s': '.' and '..' after what does not exist", option, path);
+			return error_set(err, EINVAL,
+			                 "%s: '%s': '.' and '..' after what does not exist", option,
+			                 path);
 	}
-	if (asprintf(out, "%s%s%s", real[1] == '\0' && *rest ? "" : real, *rest ? "/" : "", rest) < 0)
+	if (asprintf(out, "%s%s%s", real[1] == '\0' && *rest ? "" : real, *rest ? "/" : "", rest) <
+	    0)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
 }
@@ -164,7 +173,8 @@ int settings_bind(struct settings *s, const char *spec, struct bv_error *err)
 	*to++ = '\0';
 	char *mode = strrchr(to, ':');
 	if (mode && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0)
-		return error_set(err, EINVAL, "--bind: '%s': after SRC:DST only :ro or :rw may stand", spec);
+		return error_set(err, EINVAL,
+		                 "--bind: '%s': after SRC:DST only :ro or :rw may stand", spec);
 	if (mode)
 		*mode++ = '\0';
 	if (!copy[0] || !to[0])
@@ -179,7 +189,7 @@ int settings_bind(struct settings *s, const char *spec, struct bv_error *err)
 int settings_load(const struct settings *s, struct config **out, struct bv_error *err)
 {
 	bv_autofree char *path = NULL;
-	struct config *c;
+	struct config *c = NULL;
 	int r = config_find(s->file, &path, err);
 
 	if (r == 0)

@@ -24,9 +24,10 @@
 #define BIT(cap) (UINT64_C(1) << (cap))
 
 /* A guest of root keeps those whose effect the virtual kernel confines (capabilities(7)). */
-#define GUEST_CAPS                                                                               \
-	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | BIT(CAP_KILL) |    \
-	 BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) | BIT(CAP_NET_BIND_SERVICE))
+#define GUEST_CAPS                                                                    \
+	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) | \
+	 BIT(CAP_KILL) | BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_SETPCAP) |       \
+	 BIT(CAP_NET_BIND_SERVICE))
 /* What it takes to act for such a guest, and to read and trace it. */
 #define OWN_CAPS (GUEST_CAPS | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_SYS_PTRACE) | BIT(CAP_SETFCAP))
 
@@ -35,8 +36,8 @@ struct supervisor {
 	struct sandbox *box;
 	pid_t front;
 	int control, slave;
-	int out;     /* where the changes go; -1: not asked for */
-	int cwd_fd;  /* the guest's first directory as the sandbox sees it; -1: by path */
+	int out; /* where the changes go; -1: not asked for */
+	int cwd_fd; /* the guest's first directory as the sandbox sees it; -1: by path */
 	char cwd[4096];
 };
 
@@ -69,7 +70,8 @@ static int tidy_descriptors(struct supervisor *s, int control, int slave)
 	int high_out = s->o->diff == DIFF_NONE ? -1 : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
 	int next = 3;
 
-	if (high_control < 0 || (slave >= 0 && high_slave < 0) || (s->o->diff != DIFF_NONE && high_out < 0))
+	if (high_control < 0 || (slave >= 0 && high_slave < 0) ||
+	    (s->o->diff != DIFF_NONE && high_out < 0))
 		return -errno;
 	s->control = dup3(high_control, next++, O_CLOEXEC);
 	s->slave = high_slave < 0 ? -1 : dup3(high_slave, next++, O_CLOEXEC);
@@ -82,17 +84,6 @@ static int tidy_descriptors(struct supervisor *s, int control, int slave)
 		dup2(s->slave, STDOUT_FILENO);
 	}
 	return 0;
-}
-
-static void release_stdio(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	close(null);
 }
 
 /* Reduces our capabilities; there is nothing to do for an ordinary user. */
@@ -128,7 +119,8 @@ static int choose_cwd(struct supervisor *s, const struct bv_vfs *vfs, struct bv_
 	if ((!want || want[0] != '/') && !getcwd(here, sizeof(here))) {
 		if (want)
 			return error_set(err, errno, "the current directory: %s", strerror(errno));
-		snprintf(here, sizeof(here), "(deleted)"); /* no absolute path, so it is not found below */
+		snprintf(here, sizeof(here),
+		         "(deleted)"); /* no absolute path, so it is not found below */
 	}
 	if (!want)
 		snprintf(s->cwd, sizeof(s->cwd), "%s", here);
@@ -141,7 +133,8 @@ static int choose_cwd(struct supervisor *s, const struct bv_vfs *vfs, struct bv_
 	if (fd < 0 && want)
 		return error_set(err, -fd, "-C: '%s': %s", want, strerror(-fd));
 	if (fd < 0) {
-		log_line(BV_LOG_WARN, NULL, "the current directory %s does not exist inside; starting in /", s->cwd);
+		log_line(BV_LOG_WARN, NULL,
+		         "the current directory %s does not exist inside; starting in /", s->cwd);
 		strcpy(s->cwd, "/");
 		fd = vfs->open_read(vfs, s->cwd);
 	}
@@ -197,7 +190,7 @@ static int start(struct supervisor *s, int *listener, struct bv_error *err)
 		return pid;
 	control_send(s->control, CONTROL_STARTED, pid);
 	leave_session(&s->o->mask);
-	release_stdio();
+	cli_release_stdio();
 	if (s->slave >= 0)
 		close(s->slave);
 	if (s->cwd_fd >= 0)
@@ -213,7 +206,8 @@ static int exit_code(const struct supervisor *s, const struct run_result *res)
 {
 	if (res->exec_errno) {
 		cli_fail(s->o->cmd, "'%s': %s", s->o->argv[0], strerror(res->exec_errno));
-		return res->exec_errno == ENOENT || res->exec_errno == ENOTDIR ? EXIT_NOTFOUND : EXIT_EXEC;
+		return res->exec_errno == ENOENT || res->exec_errno == ENOTDIR ? EXIT_NOTFOUND
+		                                                               : EXIT_EXEC;
 	}
 	if (WIFSIGNALED(res->status))
 		return EXIT_SIGNAL + WTERMSIG(res->status);
@@ -284,7 +278,12 @@ static int serve(struct supervisor *s, struct bv_error *err)
 
 int supervisor_main(struct run_options *o, int control, int slave)
 {
-	struct supervisor s = {.o = o, .front = getppid(), .control = control, .slave = slave, .out = -1, .cwd_fd = -1};
+	struct supervisor s = {.o = o,
+	                       .front = getppid(),
+	                       .control = control,
+	                       .slave = slave,
+	                       .out = -1,
+	                       .cwd_fd = -1};
 	struct bv_error err = {""};
 	int code, r;
 

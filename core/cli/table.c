@@ -10,50 +10,55 @@
 static int help_command(int argc, char **argv);
 static int version_command(int argc, char **argv);
 
-#define CONFIG_HELP                                                                              \
-	"  -c, --config FILE        read FILE instead of the usual configuration\n"              \
+#define CONFIG_HELP                                                                 \
+	"  -c, --config FILE        read FILE instead of the usual configuration\n" \
 	"  -o, --option S.KEY=VALUE set KEY of section S, as a line of bvisor.ini would\n"
 
-#define RUN_HELP                                                                                 \
-	CONFIG_HELP                                                                              \
-	"  -e, --env K=V            set a variable of the guest; -e K passes the host's\n"       \
-	"      --env-all            pass the host's whole environment\n"                         \
-	"                           (default: PATH HOME USER LANG TERM TMPDIR only)\n"           \
-	"      --rw DIR             let writes below DIR reach the host\n"                       \
-	"      --ro DIR             show DIR, refuse every write below it\n"                     \
-	"      --hide PATH          do not show PATH\n"                                          \
-	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                            \
-	"      --net none|host      network of the guest (default: none)\n"                      \
-	"  -t, --tty                give the guest a terminal of its own\n"                      \
-	"      --wait-all           end with the last guest process, not with the first\n"       \
-	"      --diff[=text|json]   print what changed on stdout at the end\n"                   \
-	"  -C, --chdir DIR          start in DIR of the sandbox\n"                               \
-	"  -v, --verbose            say more; twice: everything\n"                               \
-	"  -q, --quiet              errors only\n"                                               \
+#define RUN_HELP                                                                           \
+	CONFIG_HELP                                                                        \
+	"  -e, --env K=V            set a variable of the guest; -e K passes the host's\n" \
+	"      --env-all            pass the host's whole environment\n"                   \
+	"                           (default: PATH HOME USER LANG TERM TMPDIR only)\n"     \
+	"      --rw DIR             let writes below DIR reach the host\n"                 \
+	"      --ro DIR             show DIR, refuse every write below it\n"               \
+	"      --hide PATH          do not show PATH\n"                                    \
+	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                      \
+	"      --net none|host      network of the guest (default: none)\n"                \
+	"  -t, --tty                give the guest a terminal of its own\n"                \
+	"      --wait-all           end with the last guest process, not with the first\n" \
+	"      --diff[=text|json]   print what changed on stdout at the end\n"             \
+	"  -C, --chdir DIR          start in DIR of the sandbox\n"                         \
+	"  -v, --verbose            say more; twice: everything\n"                         \
+	"  -q, --quiet              errors only\n"                                         \
 	"  -h, --help               show this\n"
 
 static const struct command commands[] = {
 	{"run", "[OPTION...] [--] COMMAND [ARG...]", "run a command in a sandbox",
-	 RUN_HELP "\nThe exit code is the command's, 128+N if signal N killed it, 125 if bvisor failed,\n"
-	          "126 if the command could not be executed, 127 if there is none, 2 on misuse.\n",
-	 run_command},
+         RUN_HELP
+         "\nThe exit code is the command's, 128+N if signal N killed it, 125 if bvisor failed,\n"
+         "126 if the command could not be executed, 127 if there is none, 2 on misuse.\n",
+         run_command},
 	{"shell", "[OPTION...] [-- ARG...]", "an interactive shell in a sandbox",
-	 RUN_HELP "\nRuns $SHELL, or bash, with -i and a terminal when stdin is one.\n", shell_command},
+         RUN_HELP "\nRuns $SHELL, or bash, with -i and a terminal when stdin is one.\n",
+         shell_command},
 	{"diff", "[OPTION...] [--] COMMAND [ARG...]", "run a command, then print what it changed",
-	 "      --json               print the changes as JSON\n" RUN_HELP
-	 "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n",
-	 diff_command},
+         "      --json               print the changes as JSON\n" RUN_HELP
+         "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n",
+         diff_command},
 	{"check", "[OPTION...]", "what this kernel offers, and what is missing",
-	 "      --json               print JSON\n  -h, --help               show this\n\n"
-	 "Exits with 1 when no sandbox can work here.\n",
-	 check_command},
+         "      --json               print JSON\n  -h, --help               show this\n\n"
+         "Exits with 1 when no sandbox can work here.\n",
+         check_command},
 	{"modules", "[OPTION...] [NAME]", "loaded modules, their options and where they are set",
-	 "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n", modules_command},
+         "      --json               print JSON\n" CONFIG_HELP
+         "  -h, --help               show this\n",
+         modules_command},
 	{"routes", "[OPTION...] [SYSCALL]", "who answers each system call",
-	 "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n\n"
-	 "virtual: handled by modules; pass: runs natively; blocked: refused in the kernel;\n"
-	 "unrouted: nobody's, so refused.\n",
-	 routes_command},
+         "      --json               print JSON\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "virtual: handled by modules; pass: runs natively; blocked: refused in the kernel;\n"
+         "unrouted: nobody's, so refused.\n",
+         routes_command},
 	{"help", "[COMMAND]", "help on a command", "", help_command},
 	{"version", "", "bvisor's version and that of the module border", "", version_command},
 };
@@ -103,7 +108,8 @@ int cli_bad_option(const char *cmd, char **argv, int answer)
 	if (answer == ':')
 		return cli_misuse(cmd, "option '-%c' needs an argument", optopt);
 	if (is_long && optopt)
-		return cli_misuse(cmd, "option '%.*s' takes no argument", (int)strcspn(word, "="), word);
+		return cli_misuse(cmd, "option '%.*s' takes no argument", (int)strcspn(word, "="),
+		                  word);
 	if (is_long)
 		return cli_misuse(cmd, "unknown option '%s'", word);
 	return cli_misuse(cmd, "unknown option '-%c'", optopt);
@@ -176,7 +182,9 @@ int cli_main(int argc, char **argv)
 		return cli_misuse(NULL, "unknown option '%s'; options follow the command", name);
 	c = find(name);
 	if (!c)
-		return cli_misuse(NULL, "there is no command '%s'; to run a program: bvisor run -- %s", name, name);
+		return cli_misuse(NULL,
+		                  "there is no command '%s'; to run a program: bvisor run -- %s",
+		                  name, name);
 	opterr = 0;
 	return c->run(argc - 1, argv + 1);
 }

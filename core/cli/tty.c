@@ -76,7 +76,8 @@ void tty_resize(struct tty *t)
 	struct winsize size;
 
 	if (t->master >= 0 && outer_size(&size))
-		ioctl(t->master, TIOCSWINSZ, &size); /* signals the guest's foreground group itself */
+		ioctl(t->master, TIOCSWINSZ,
+		      &size); /* signals the guest's foreground group itself */
 }
 
 void tty_poll(const struct tty *t, struct pollfd fd[TTY_FDS])
@@ -88,7 +89,8 @@ void tty_poll(const struct tty *t, struct pollfd fd[TTY_FDS])
 		master |= POLLOUT;
 	if (!t->out.len && !t->out.eof)
 		master |= POLLIN;
-	fd[0] = (struct pollfd){.fd = open && !t->in.len && !t->in.eof ? STDIN_FILENO : -1, .events = POLLIN};
+	fd[0] = (struct pollfd){.fd = open && !t->in.len && !t->in.eof ? STDIN_FILENO : -1,
+	                        .events = POLLIN};
 	fd[1] = (struct pollfd){.fd = open && master ? t->master : -1, .events = master};
 	fd[2] = (struct pollfd){.fd = t->out.len ? STDOUT_FILENO : -1, .events = POLLOUT};
 }

@@ -15,8 +15,8 @@ struct pipe_end {
 
 struct tty {
 	int master, slave; /* -1: closed */
-	bool raw;          /* our own terminal is in raw mode; `saved` is how it was */
-	bool newline;      /* the last byte typed ended a line */
+	bool raw; /* our own terminal is in raw mode; `saved` is how it was */
+	bool newline; /* the last byte typed ended a line */
 	struct termios saved;
 	struct pipe_end in, out; /* stdin to master, master to stdout */
 };
