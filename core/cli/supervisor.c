@@ -51,12 +51,16 @@ struct supervisor {
 static void leave_session(const sigset_t *mask)
 {
 	static const int ignored[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
+	sigset_t pending;
 
 	setsid();
-	for (int sig = 1; sig <= SIGRTMAX; sig++) {
-		signal(sig, SIG_IGN);
-		signal(sig, SIG_DFL);
-	}
+	sigemptyset(&pending);
+	sigpending(&pending);
+	for (int sig = 1; sig <= SIGRTMAX; sig++)
+		if (sigismember(&pending, sig) == 1) {
+			signal(sig, SIG_IGN);
+			signal(sig, SIG_DFL);
+		}
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
 	sigprocmask(SIG_SETMASK, mask, NULL);
