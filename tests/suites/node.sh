@@ -33,7 +33,7 @@ new Worker('require(\"worker_threads\").parentPort.postMessage(require(\"fs\").e
 });
 E"
 command -v npm >/dev/null || { skip npm "not installed"; finish; }
-same "npm install of a local package" 'export npm_config_cache=/tmp/npm npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false
+same "npm install of a local package" 'export npm_config_cache=$HOME/npm npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false
 	npm init -y >/dev/null; npm pack --silent ./local; npm install --silent --no-progress --offline ./local-pkg-1.2.3.tgz; node -p "require(\"local-pkg\")"; ls node_modules node_modules/.bin; npx --no-install hello; npm run env 2>/dev/null | grep -c ^PATH='
 # From the registry the user has configured, if it can be reached natively.
 export_registry="npm_config_registry=$(npm config get registry 2>/dev/null)"

@@ -39,15 +39,16 @@ limit=600
 fresh
 box find / -xdev -maxdepth "$depth" >"$work/found" 2>"$work/errors"
 status=$?
-notes=$(head -n 20 "$work/errors")
-((status == 0)) && [[ -z $notes ]] && (($(wc -l <"$work/found") > 1000)) && [[ -z $(sort "$work/found" | uniq -d | head -n 3) ]]
+# Closed directories are closed inside too; nothing else may go wrong.
+notes=$( ((EUID)) && grep -v ': Permission denied$' "$work/errors" || ((EUID)) || head -n 20 "$work/errors")
+((status == 0 || EUID)) && [[ -z $notes ]] && (($(wc -l <"$work/found") > 1000)) && [[ -z $(sort "$work/found" | uniq -d | head -n 3) ]]
 ok $? "find / -xdev -maxdepth $depth: no error, no name twice" "status $status, $(wc -l <"$work/found") names"$'\n'"$notes"
 limit=120
 
 same "a script written inside, with interpreters of the host and of the sandbox" 'printf "#!/bin/bash\necho host bash \$#\n" >s1; chmod +x s1; ./s1 a b; cp /bin/bash mybash; printf "#!%s/mybash\necho own bash; readlink /proc/\$\$/exe | sed s,.*/,,\n" "$PWD" >s2; chmod +x s2; ./s2
 	printf "#!%s/s2 x\n" "$PWD" >s3; chmod +x s3; ./s3; printf "#!/usr/bin/env perl\nprint qq(perl @ARGV\n)" >s4; chmod +x s4; ./s4 q; printf "#!/nothere\n" >s5; chmod +x s5; ./s5; echo $?; rm mybash; ./s2; echo $?; PATH=.:$PATH s1; sh -c ./s1; nohup ./s1 2>/dev/null; env -i ./s1'
 same "a copied and modified /bin/ls" 'cp /bin/ls ./ls1; ./ls1 -d tree; cat /bin/ls >ls2; chmod 755 ls2; printf "tail" >>ls2; ./ls2 -d tree; cmp /bin/ls ls2 | wc -l; /bin/ls -d tree; chmod 644 ls2; ./ls2; echo $?; cp /bin/echo tree/ls; PATH=$PWD/tree:$PATH ls shadowed; ln -s ls1 ls3; ./ls3 -d tree; mv ls1 tree/moved; tree/moved -d tree'
-[[ ${NATIVE-} ]] || check "the system's own program replaced, inside only" 'cp /bin/echo /bin/ls.new && mv /bin/ls.new /bin/ls && ls replaced && rm /bin/cat && ! cat /dev/null 2>/dev/null && echo hi >/etc/hostname && read -r x </etc/hostname && [[ $x == hi ]] && echo "$x"' $'replaced\nhi'
+[[ ${NATIVE-} ]] || ((EUID)) || check "the system's own program replaced, inside only" 'cp /bin/echo /bin/ls.new && mv /bin/ls.new /bin/ls && ls replaced && rm /bin/cat && ! cat /dev/null 2>/dev/null && echo hi >/etc/hostname && read -r x </etc/hostname && [[ $x == hi ]] && echo "$x"' $'replaced\nhi'
 [[ $(/bin/ls -d /) == / ]] && cat /etc/hostname >/dev/null && [[ $(cat /etc/hostname) != hi ]]
 ok $? "and the host still has them"
 finish
