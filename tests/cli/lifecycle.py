@@ -183,7 +183,7 @@ def kill_supervisor(how):
     return ended, took, marked(m), p.stderr.read()
 
 
-for how in ("-KILL", "-SEGV"):
+for how in ("-KILL", "-ABRT"):
     tries = [kill_supervisor(how)]
     while tries[-1][1] >= 1.0 and len(tries) < 3:  # the machine may be busy
         tries.append(kill_supervisor(how))
