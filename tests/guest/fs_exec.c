@@ -203,9 +203,8 @@ static void by_fd(void)
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		pid_t pid = fork();
-
 		SAY("execveat: %s\n", row[i].what);
+		pid_t pid = fork();
 		if (pid == 0) {
 			syscall(SYS_execveat, row[i].fd, row[i].path, a, environ, row[i].flags);
 			SAY("  %s\n", strerrorname_np(errno));
