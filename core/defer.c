@@ -68,13 +68,15 @@ static void complete(struct ncall *nc)
 {
 	struct loop *l = nc->loop;
 	enum bv_verdict verdict;
+	/* It may have succeeded although a signal came, and that cannot be undone. */
+	bool kept = nc->interrupted && (nc->defer_flags & BV_DEFER_KEEP) && nc->job.ran;
 
 	DL_DELETE(l->deferred, nc);
 	nc->deferred = false;
 	if (nc->thread)
 		nc->thread->busy--;
 	/* Where a guest comes back for a lost answer, there must be one. */
-	if (!nc->thread || nc->job.cancelled || (l->killable && !notify_valid(l, nc->id))) {
+	if (!nc->thread || (nc->job.cancelled && !kept) || (l->killable && !notify_valid(l, nc->id))) {
 		nc->done(NULL, nc->job.arg);
 		creds_restore();
 		/*
@@ -87,6 +89,8 @@ static void complete(struct ncall *nc)
 	}
 	verdict = nc->done(&nc->call, nc->job.arg);
 	creds_restore();
+	if (kept && verdict == BV_REPLIED && nc->answer == ANSWER_VALUE && nc->value == -EINTR)
+		nc->value = -KERNEL_ERESTARTSYS; /* as above */
 	notify_finish(nc, verdict);
 }
 

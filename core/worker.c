@@ -74,6 +74,7 @@ static void run_one(struct pool *p, struct worker *self)
 	DL_DELETE(p->queue, job);
 	p->queued--;
 	job->state = JOB_RUNNING;
+	job->ran = true;
 	job->worker = self;
 	DL_APPEND(p->running, job);
 	pthread_mutex_unlock(&p->lock);
@@ -185,7 +186,7 @@ int pool_submit(struct pool *p, struct job *job)
 		return r;
 	}
 	job->state = JOB_QUEUED;
-	job->cancelled = false;
+	job->cancelled = job->ran = false;
 	job->worker = NULL;
 	DL_APPEND(p->queue, job);
 	p->queued++;

@@ -15,6 +15,7 @@ struct job {
 	void *arg;
 	enum job_state state; /* guarded by the pool's lock */
 	bool cancelled;       /* likewise */
+	bool ran;             /* likewise; false: cancelled before its turn */
 	bool waits;           /* may take for ever: does not count against the pool's size */
 	struct worker *worker;
 	struct job *prev, *next;

@@ -25,6 +25,12 @@ struct bv_redirect {
 };
 
 #define BV_DEFER_SIGNALS 1u /* a deliverable signal of the guest cancels the call (ERESTARTSYS) */
+/*
+ * With BV_DEFER_SIGNALS, for work that others see, as of a FIFO's two ends: a signal may come when
+ * it has succeeded already.  `done` gets the call then too and answers it as usual; -EINTR becomes
+ * ERESTARTSYS.  Not to be deferred again.
+ */
+#define BV_DEFER_KEEP 2u
 
 struct bv_host {
 	struct bv_head head;

@@ -93,7 +93,8 @@ static enum bv_verdict open_slowly(const struct request *q, int object)
 	s->q = *q;
 	s->object = object;
 	s->flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_DIRECTORY);
-	return q->v->host->defer(q->call, BV_DEFER_SIGNALS, slow_work, slow_done, s);
+	/* Whoever opened the other end has been let in by this open: it must not be taken back. */
+	return q->v->host->defer(q->call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, slow_work, slow_done, s);
 }
 
 /* Opens exactly the object that fd (O_PATH, ours) names. */

@@ -43,6 +43,17 @@ static void slow_work(void *arg)
 	s->round++;
 }
 
+/* Succeeds, cancelled or not. */
+static void sure_work(void *arg)
+{
+	struct slow *s = arg;
+	struct timespec t = {s->ms / 1000, s->ms % 1000 * 1000000L};
+
+	while (nanosleep(&t, &t) < 0)
+		;
+	s->result = CALL_SLOW_RESULT;
+}
+
 static enum bv_verdict slow_done(struct bv_call *call, void *arg)
 {
 	struct slow *s = arg;
@@ -63,13 +74,13 @@ static enum bv_verdict twice_done(struct bv_call *call, void *arg)
 	return call ? host->reply(call, round) : BV_REPLIED;
 }
 
-static enum bv_verdict slow(struct bv_call *call, unsigned flags,
+static enum bv_verdict slow(struct bv_call *call, unsigned flags, void (*work)(void *),
                             enum bv_verdict (*done)(struct bv_call *, void *))
 {
 	struct slow *s = calloc(1, sizeof(*s));
 
 	s->ms = (int)call->arg[1];
-	return host->defer(call, flags, slow_work, done, s);
+	return host->defer(call, flags, work, done, s);
 }
 
 static enum bv_verdict fd_size(struct bv_call *call)
@@ -125,13 +136,17 @@ BV_SYSCALL(getpriority)
 
 	switch (call->arg[0]) {
 	case CALL_SLOW:
-		return slow(call, BV_DEFER_SIGNALS, slow_done);
+		return slow(call, BV_DEFER_SIGNALS, slow_work, slow_done);
+	case CALL_SLOW_KEPT:
+		return slow(call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, slow_work, slow_done);
+	case CALL_DONE_KEPT:
+		return slow(call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, sure_work, slow_done);
 	case CALL_SLOW_DEAF:
-		return slow(call, 0, slow_done);
+		return slow(call, 0, slow_work, slow_done);
 	case CALL_COUNT:
 		return host->reply(call, ++counted);
 	case CALL_TWICE:
-		return slow(call, 0, twice_done);
+		return slow(call, 0, slow_work, twice_done);
 	case CALL_FD_SIZE:
 		return fd_size(call);
 	case CALL_FD_PLACE:

@@ -16,6 +16,8 @@
 enum {
 	CALL_SLOW = 100,          /* sleeps so many ms on a worker; signals cancel */
 	CALL_SLOW_DEAF,           /* signals do not */
+	CALL_SLOW_KEPT,           /* like CALL_SLOW, by BV_DEFER_KEEP */
+	CALL_DONE_KEPT,           /* the same of work that succeeds although it was cancelled */
 	CALL_COUNT,               /* how often it was called */
 	CALL_TWICE,               /* deferred again by done */
 	CALL_FD_SIZE,             /* size of the file behind a guest descriptor */

@@ -267,6 +267,13 @@ static void role_signals(void)
 		alarm_in(100, SA_RESTART);
 		EXPECT(trapped(CALL_SLOW, 500) == CALL_SLOW_RESULT && caught == 1);
 		EXPECT(now_ms() - start >= 490);
+		/* The same where an answer is kept; one that came after all is not thrown away. */
+		alarm_in(100, 0);
+		EXPECT(trapped(CALL_SLOW_KEPT, 5000) == -1 && errno == EINTR && caught == 1);
+		alarm_in(100, SA_RESTART);
+		EXPECT(trapped(CALL_SLOW_KEPT, 300) == CALL_SLOW_RESULT && caught == 1);
+		alarm_in(100, 0);
+		EXPECT(trapped(CALL_DONE_KEPT, 300) == CALL_SLOW_RESULT && caught == 1);
 		/* Held back: the call runs to its end, the signal comes after. */
 		sigset_t block, old;
 		sigemptyset(&block);
