@@ -57,10 +57,48 @@ Test(vfs_store, a_layer_lives_as_long_as_it_is_open)
 	cr_expect(strncmp(a.root, base, strlen(base)) == 0 && strcmp(a.root, b.root) != 0);
 	cr_expect(stat(a.root, &st) == 0 && S_ISDIR(st.st_mode));
 	cr_expect_eq(mkdirat(a.root_fd, "x", 0), 0);
+	cr_expect_eq(mkdirat(b.root_fd, "x", 0), 0);
 	store_tmp_ops.close(&t, &a);
 	cr_expect_eq(entries(base), 1u);
 	store_tmp_ops.close(&t, &b);
 	cr_expect_eq(entries(base), 0u);
+	remove_dir(dir);
+}
+
+Test(vfs_store, an_unused_layer_is_left_for_the_next)
+{
+	char *dir = make_dir(), base[64], spare[128];
+	struct store_tmp t;
+	struct bv_layer a = {.root_fd = -1}, b = {.root_fd = -1};
+	const char *why = NULL;
+	struct stat first, st;
+
+	snprintf(base, sizeof(base), "%s/.bvisor-%u", dir, geteuid());
+	snprintf(spare, sizeof(spare), "%s/spare", base);
+	cr_assert_eq(store_tmp_ops.open(&t, dir, &a, &why), 0, "%s", why);
+	cr_assert_eq(store_tmp_ops.open(&t, dir, &b, &why), 0, "%s", why);
+	cr_assert_eq(stat(a.root, &first), 0);
+	store_tmp_ops.close(&t, &a);
+	store_tmp_ops.close(&t, &b);
+	cr_expect_eq(entries(base), 1u, "one is enough");
+	cr_assert_eq(stat(spare, &st), 0);
+	cr_assert_eq(store_tmp_ops.open(&t, dir, &a, &why), 0, "%s", why);
+	cr_expect(stat(a.root, &st) == 0 && st.st_ino == first.st_ino);
+	cr_expect(!strstr(a.root, "/spare/") && access(spare, F_OK) < 0);
+	/* Anything done to it, and it is not left again. */
+	cr_expect(chmod(a.root, 0700) == 0 && chmod(a.root, 0755) == 0);
+	store_tmp_ops.close(&t, &a);
+	cr_expect_eq(entries(base), 0u);
+	/* Nor is one taken that holds something. */
+	snprintf(spare, sizeof(spare), "mkdir -p %s/spare/u/d", base);
+	cr_assert_eq(system(spare), 0);
+	cr_assert_eq(store_tmp_ops.open(&t, dir, &a, &why), 0, "%s", why);
+	cr_expect_eq(entries(a.root), 0u);
+	cr_expect_eq(entries(base), 1u);
+	store_tmp_ops.close(&t, &a);
+	cr_expect_eq(entries(base), 1u);
+	snprintf(spare, sizeof(spare), "rm -r %s/spare", base);
+	cr_assert_eq(system(spare), 0);
 	remove_dir(dir);
 }
 
@@ -73,15 +111,16 @@ Test(vfs_store, what_a_crash_left_is_collected)
 
 	snprintf(path, sizeof(path), "%s/.bvisor-%u", dir, geteuid());
 	cr_assert_eq(mkdir(path, 0700), 0);
-	/* One with a lock that nobody holds, one that did not come so far. */
-	snprintf(path, sizeof(path), "mkdir -p %s/.bvisor-%u/old/u/d %s/.bvisor-%u/older && : > %s/.bvisor-%u/old/lock",
-	         dir, geteuid(), dir, geteuid(), dir, geteuid());
+	/* One that nobody holds, one that did not come so far. */
+	snprintf(path, sizeof(path), "mkdir -p %s/.bvisor-%u/old/u/d %s/.bvisor-%u/older", dir, geteuid(), dir,
+	         geteuid());
 	cr_assert_eq(system(path), 0);
 	snprintf(path, sizeof(path), "%s/.bvisor-%u/old/u/d", dir, geteuid());
 	cr_assert_eq(chmod(path, 0), 0);
 	cr_assert_eq(store_tmp_ops.open(&t, dir, &a, &why), 0, "%s", why);
 	snprintf(path, sizeof(path), "%s/.bvisor-%u", dir, geteuid());
 	cr_expect_eq(entries(path), 1u);
+	cr_expect_eq(mkdirat(a.root_fd, "x", 0), 0);
 	store_tmp_ops.close(&t, &a);
 	cr_expect_eq(entries(path), 0u);
 	remove_dir(dir);
