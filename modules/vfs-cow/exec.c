@@ -121,7 +121,7 @@ static int follow_scripts(struct exec *x, struct loc *l, struct header *h, int *
 		struct script *s = &x->script[depth];
 		struct loc next;
 
-		x->native &= l->native;
+		x->native &= l->native && wall_allows(x->v, l->path);
 		if (depth > MAX_DEPTH)
 			return -ELOOP;
 		int fd = l->fd >= 0 ? l->fd : l->path_fd; /* left by the probe */
@@ -166,8 +166,9 @@ static int elf_interp(struct exec *x, const struct loc *program, const struct he
 	r = resolve(x, AT_FDCWD, name, 0, &l);
 	if (r < 0)
 		return r;
-	x->native &= l.native;
-	if (l.native)
+	bool native = l.native && wall_allows(x->v, l.path);
+	x->native &= native;
+	if (native)
 		known_add(x->v, name);
 	else
 		r = real_path(x, &l, out, &st);
@@ -220,7 +221,10 @@ static enum bv_verdict run(struct exec *x, struct loc *l, int file, const char *
 	int r = real_path(x, l, real, &st);
 
 	comm_of(x, l, r == 0 ? real : "", name);
-	if (r == 0 && *interp) {
+	bool outside = r == 0 && v->landlock && strncmp(real, "/proc/", 6) != 0 && !wall_allows(v, real);
+	if (outside && file < 0)
+		r = -EACCES;
+	if (r == 0 && (*interp || outside)) {
 		r = made_copy(v, file, &st, l->path, interp, real);
 		if (r == MADE_LATER)
 			return made_defer(v, x->call, file, &st, l->path, interp, x->handler);

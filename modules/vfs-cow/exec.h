@@ -25,7 +25,8 @@ bool header_script(const struct header *h, struct script *s);
 /* The PT_INTERP path of a native ELF program: 1 and path; 0 when it has none or is something else. */
 int header_interp(const struct header *h, int file, char path[PATH_MAX]);
 
-/* Copies `from` into the empty file `to` with PT_INTERP naming interp.  May block; any thread. */
+/* Copies `from` into the empty file `to`, with PT_INTERP naming interp unless that is "".  May block;
+ * any thread. */
 int image_copy(int from, int to, const char *interp);
 
 /* What the sandbox's execs remember. */
@@ -47,8 +48,8 @@ void known_free(struct known *first);
 /* A symlink named `name` to the real path target: its path.  0 or -errno. */
 int made_alias(struct vfs *v, const char *target, const char *name, char out[PATH_MAX]);
 /*
- * The copy of a program (file: for reading; st its; path its virtual path) that names interp as its
- * ELF interpreter: 0, its path, and *st the copy's.  MADE_LATER: made_defer() has to make it.
+ * The copy of a program (file: for reading; st its; path its virtual path) that names interp, if not
+ * "", as its ELF interpreter: 0, its path, and *st the copy's.  MADE_LATER: made_defer() has to make it.
  */
 #define MADE_LATER 1
 int made_copy(struct vfs *v, int file, struct stat *st, const char *path, const char *interp, char out[PATH_MAX]);

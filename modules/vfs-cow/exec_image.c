@@ -179,7 +179,7 @@ int image_copy(int from, int to, const char *interp)
 	off_t at;
 	int r = copy_bytes(from, to);
 
-	if (r < 0)
+	if (r < 0 || !*interp)
 		return r;
 	ssize_t n = pread(to, head, sizeof(head), 0);
 	if (n < 0 || fstat(to, &st) < 0)

@@ -2,8 +2,8 @@
 /*
  * Files of our own in the run directory's `x` that the host kernel executes in place of what a
  * guest named: symlinks that give a process the right name (Linux takes comm from the path of
- * execve), and copies of programs whose ELF interpreter is not the host's.  Both are cached and
- * bounded; guests can reach neither by path.
+ * execve), and copies of programs that Landlock does not let the guest execute where they are
+ * (wall.c) or whose ELF interpreter is not the host's.  Both are cached and bounded; guests can reach neither by path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@ struct made {
 	struct made *next;
 	unsigned long n;
 	char *name;
-	char *target; /* alias: what it links to; copy: the interpreter it names */
+	char *target; /* alias: what it links to; copy: the interpreter it names, or "" for its own */
 	char *shown;  /* copy: virtual path of the program; alias: NULL */
 	struct stat from, st; /* copy: what it was made of, and itself */
 };

@@ -53,6 +53,23 @@ same "programs of coreutils" 'cp -a d d2; mv d2/f1 d2/g1; ls -R d2; rm -r d2; ls
 	mktemp -u /tmp/XXX | wc -c; t=$(mktemp); echo q >"$t"; cat "$t"; rm "$t"; df . >/dev/null && echo df; du -s d >/dev/null && echo du; seq 3 | xargs -n1 echo x; seq 20 | shuf | sort -n | tail -1'
 same "many files" 'mkdir m; for i in {1..400}; do echo $i >m/$i; done; ls m | wc -l; cat m/* | awk "{s+=\$1} END {print s}"; rm m/*[02468]; ls m | wc -l; rm -rf m; ls -d m'
 
+# Beside secrets the kernel may execute nothing by itself; what is there runs all the same.
+if [[ -w /etc ]]; then
+	odd=/etc/bvisor-test-$$
+	trap 'rm -rf "$odd"; chmod -R u+rwX "$work" 2>/dev/null; rm -rf "$work"' EXIT
+	mkdir "$odd"
+	cp /bin/echo /bin/readlink "$odd"
+	cp "$FIXTURE" "$odd/fixture"
+	printf '#!%s/echo -e\n' "$odd" >"$odd/by_it"
+	printf '#!/bin/sh\necho "$0" "$@"; readlink /proc/self/exe; cat /proc/$$/comm\n' >"$odd/script"
+	chmod +x "$odd/by_it" "$odd/script"
+	same "programs in /etc" "$odd"'/echo hi; '"$odd"'/by_it a b; '"$odd"'/script x y; '"$odd"'/readlink /proc/self/exe
+		cd '"$odd"'; ./readlink /proc/self/exe; ./script 1; ln -s '"$odd"'/readlink "$OLDPWD/rl"; "$OLDPWD/rl" /proc/self/exe; ./fixture; echo $?; for i in 1 2 3; do ./echo $i; done'
+	rm -r "$odd"
+else
+	skip "programs in /etc" "needs root"
+fi
+
 # Three-stage pipes while signals rain on the shell: nothing may hang or get lost.
 rounds=${ROUNDS:-30}
 limit=$((60 + rounds))
