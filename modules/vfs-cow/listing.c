@@ -165,6 +165,8 @@ static int take(const struct source *from, const struct dirent64 *e)
 			s->dotdot_ino = e->d_ino;
 		return 0;
 	}
+	if (!from->upper && !spot_shows(from->node, e->d_name, len) && !tree_child(from->node, e->d_name, len))
+		return 0;
 	if (from->node && from->node->children) {
 		const struct node *child = tree_child(from->node, e->d_name, len);
 

@@ -64,23 +64,47 @@ static int expand(const char *word, char **out)
 	return 0;
 }
 
-/*
- * A rule is for a real place: when its path leads through host symlinks (/var/run -> /run, a
- * linked home), it is put where they end, because that is where a walk will arrive.
- */
-static char *canonical(char *path)
+/* Where the symlinks of the host path end: its length, which may not fit; -errno. */
+static ssize_t real_end(const char *path, char real[PATH_MAX])
 {
-	char link[FD_PATH_MAX], real[PATH_MAX];
+	char link[FD_PATH_MAX];
 	bv_autofd int fd = open(path, O_PATH | O_CLOEXEC);
 
 	if (fd < 0)
-		return path;
+		return -errno;
 	real_fd_path(link, fd);
-	ssize_t n = readlink(link, real, sizeof(real) - 1);
-	if (n <= 0 || real[0] != '/')
-		return path;
+	ssize_t n = readlink(link, real, PATH_MAX - 1);
+	if (n < 0)
+		return -errno;
 	real[n] = '\0';
-	char *copy = strcmp(real, path) == 0 ? NULL : strdup(real);
+	return n > 0 && real[0] == '/' ? n : -ENOENT;
+}
+
+/* A directory known to have no symlink in its path. */
+struct plain {
+	char dir[PATH_MAX];
+	size_t len;
+};
+
+/*
+ * A rule is for a real place: when its path leads through host symlinks (/var/run -> /run, a
+ * linked home), it is put where they end, because that is where a walk will arrive.  Rules come in
+ * families, /etc/this and /etc/that: one look at their directory serves all.
+ */
+static char *canonical(struct plain *p, char *path)
+{
+	char real[PATH_MAX];
+	size_t len = (size_t)(strrchr(path, '/') - path);
+	struct stat st;
+
+	if (len && (len != p->len || memcmp(path, p->dir, len) != 0) && len < sizeof(p->dir)) {
+		memcpy(p->dir, path, len);
+		p->dir[len] = '\0';
+		p->len = real_end(p->dir, real) > 0 && strcmp(real, p->dir) == 0 ? len : 0;
+	}
+	if ((!len || len == p->len) && (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode)))
+		return path;
+	char *copy = real_end(path, real) > 0 && strcmp(real, path) != 0 ? strdup(real) : NULL;
 	if (!copy)
 		return path;
 	free(path);
@@ -99,7 +123,7 @@ struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const
 	m->rule = rule;
 	m->at = strdup(at);
 	m->source = strdup(source);
-	m->fd = -1;
+	m->fd = m->there = -1;
 	if (!m->at || !m->source) {
 		free(m->at);
 		free(m->source);
@@ -124,7 +148,7 @@ static const struct {
 	{"cow", R_COW, 1}, {"ro", R_RO, 1}, {"rw", R_RW, 1}, {"hide", R_HIDE, 1}, {"tmp", R_TMP, 1}, {"bind", R_BIND, 2},
 };
 
-static int parse_line(struct vfs *v, const char *line)
+static int parse_line(struct vfs *v, struct plain *p, const char *line)
 {
 	bv_autofree char *copy = strdup(line);
 	bv_autofree char *a = NULL, *b = NULL;
@@ -159,8 +183,8 @@ static int parse_line(struct vfs *v, const char *line)
 			r = expand(word[kinds[i].args], &b);
 		if (r < 0)
 			return fail(v, "mount", line, "paths are absolute (or begin with ~/), without . and ..");
-		a = canonical(a);
-		b = canonical(b);
+		a = canonical(p, a);
+		b = canonical(p, b);
 		if (rule == R_HIDE && strcmp(b, "/") == 0)
 			return fail(v, "mount", line, "the root cannot be hidden");
 		struct mount *m = mount_add(v, rule, a, b);
@@ -173,32 +197,29 @@ static int parse_line(struct vfs *v, const char *line)
 	return fail(v, "mount", line, "begins with none of cow, ro, rw, hide, tmp, bind");
 }
 
-/* /dev shows only the allowlist: everything else that the host has there is hidden by rule. */
+/*
+ * Of the host's /dev only the names of the allowlist are shown, whatever appears there later.  A
+ * rule of the user's for one of them or for /dev itself comes before it.
+ */
 static int hide_devices(struct vfs *v)
 {
-	DIR *d = opendir("/dev");
-	const struct dirent *e;
-	int r = 0;
+	const struct node *dev = tree_find(v->root, "/dev");
+	struct mount *m = dev ? dev->mount : NULL;
+	struct stat st;
 
-	while (d && r == 0 && (e = readdir(d))) {
-		char path[300];
-		bool allowed = e->d_name[0] == '.';
-
-		for (size_t i = 0; i < v->conf->dev.n && !allowed; i++)
-			allowed = strcmp(v->conf->dev.item[i], e->d_name) == 0;
-		if (allowed)
-			continue;
-		snprintf(path, sizeof(path), "/dev/%s", e->d_name);
-		if (!tree_find(v->root, path) && !mount_add(v, R_HIDE, path, path))
-			r = -ENOMEM;
-	}
-	if (d)
-		closedir(d);
-	return r;
+	if (!m && (lstat("/dev", &st) < 0 || !S_ISDIR(st.st_mode)))
+		return 0;
+	if (!m)
+		m = mount_add(v, R_COW, "/dev", "/dev");
+	if (!m)
+		return -ENOMEM;
+	m->only = &v->conf->dev;
+	return 0;
 }
 
 int mount_setup(struct vfs *v)
 {
+	struct plain p = {.len = 0};
 	int r;
 
 	v->root = tree_add(NULL, "", 0);
@@ -219,7 +240,7 @@ int mount_setup(struct vfs *v)
 		if (r < 0 || strcmp(path, "/") == 0)
 			return fail(v, "hide", v->conf->hide.item[i],
 			            "is no absolute path below / (or below ~/), without . and ..");
-		path = canonical(path);
+		path = canonical(&p, path);
 		if (!mount_add(v, R_HIDE, path, path))
 			return -ENOMEM;
 	}
@@ -231,13 +252,13 @@ int mount_setup(struct vfs *v)
 
 			if (expand(lists[k]->item[i], &path) < 0)
 				return fail(v, words[k], lists[k]->item[i], "is no absolute path without . and ..");
-			path = canonical(path);
+			path = canonical(&p, path);
 			if (!mount_add(v, k ? R_RO : R_TMP, path, path))
 				return -ENOMEM;
 		}
 	/* The user's own lines come last, so they win over the defaults at the same place. */
 	for (size_t i = 0; i < v->conf->mount.n; i++) {
-		r = parse_line(v, v->conf->mount.item[i]);
+		r = parse_line(v, &p, v->conf->mount.item[i]);
 		if (r < 0)
 			return r;
 	}

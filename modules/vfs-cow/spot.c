@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stepping down the tree: which layer answers for a path.  Pure; touches no file. */
+#include <string.h>
+
 #include "vfs.h"
 
 static enum view view_of_rule(const struct mount *m, const struct node *n)
@@ -37,11 +39,26 @@ void spot_root(struct vfs *v, struct spot *s)
 	s->view = view_of_rule(v->base, v->root);
 }
 
+bool spot_shows(const struct node *dir, const char *name, size_t len)
+{
+	const struct bv_strings *only = dir && dir->mount ? dir->mount->only : NULL;
+
+	for (size_t i = 0; only && i < only->n; i++)
+		if (strncmp(only->item[i], name, len) == 0 && !only->item[i][len])
+			return true;
+	return !only;
+}
+
 void spot_step(struct spot *s, const char *name, size_t len)
 {
-	struct node *child = s->node ? tree_child(s->node, name, len) : NULL;
+	struct node *dir = s->node, *child = dir ? tree_child(dir, name, len) : NULL;
 
 	s->node = child;
+	if (!child && !spot_shows(dir, name, len)) {
+		/* In a copy-on-write directory guests may have something of their own there. */
+		s->view = s->view == V_LOWER || s->view == V_MERGED ? V_NONE : V_HIDE;
+		return;
+	}
 	if (child && child->mount) {
 		s->mount = child->mount;
 		s->view = view_of_rule(child->mount, child);

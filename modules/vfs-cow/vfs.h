@@ -53,6 +53,8 @@ struct mount {
 	const struct bv_vfs_ops *ops; /* R_SYNTH */
 	void *ctx;
 	bool made; /* R_TMP: its directory is in the upper */
+	int8_t there; /* R_HIDE: the host has something at source: 1, 0; -1: not looked yet (wall.c) */
+	const struct bv_strings *only; /* the host's names shown directly below; NULL: all */
 	struct mount *next;
 };
 
@@ -192,6 +194,8 @@ struct spot {
 void spot_root(struct vfs *v, struct spot *s);
 void spot_step(struct spot *s, const char *name, size_t len);
 void spot_at(struct vfs *v, const char *path, struct spot *s);
+/* Does the directory at dir (or NULL) show this name of the host's, for which it has no node? */
+bool spot_shows(const struct node *dir, const char *name, size_t len);
 /* What fd (ours) refers to: path and view, or V_ANON. l->fd must be set; fills l. */
 int loc_from_fd(struct vfs *v, struct loc *l);
 
