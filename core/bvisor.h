@@ -143,6 +143,8 @@ struct sandbox {
 };
 int sandbox_new(struct sandbox **out, struct config *config /* taken */, struct bv_error *err); /* load+init+compile */
 void sandbox_free(struct sandbox *box);
+/* The same before _exit(2): modules clean up outside of the process, the kernel does the rest. */
+void sandbox_quit(struct sandbox *box);
 
 /* ---- launch.c: the guest's first process ---- */
 struct launch {
@@ -154,22 +156,22 @@ struct launch {
 	uint64_t caps_keep;    /* capability bits kept when root */
 	uint64_t ignore;       /* bit N-1: the guest starts with signal N ignored, as after nohup(1) */
 };
-/* Spawns, installs the filter, hands over the listener (stored in box->loop's creation by loop_run);
- * no trapped call happens between the filter install and the hand-over.  The exec itself is the
+/* Spawns: the child installs the filter, then waits for launch_listener().  The exec itself is the
  * guest's first trapped call.  argv and envp must stay until loop_run has returned.  Returns pid;
- * -errno with err. */
-int launch_spawn(struct sandbox *box, const struct launch *l, int *listener, struct bv_error *err);
+ * -errno with err.  The descriptors of l may be closed at once. */
+int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *err);
 
 /* ---- loop.c: RECV thread, deferred answers, tasks, reaping ---- */
 struct run_result {
 	int status;  /* wait status of the first process, when started */
 	int exec_errno; /* != 0: the command could not be executed */
 };
-/* Runs until the first process ended (all: until every guest ended), then kills what is left.
+/* Takes over the spawned child and runs until the first process ended (all: until every guest
+ * ended), then kills what is left.  0; -errno with err.
  * `control` (-1: none, see control.h): its end kills the guest; a byte read from it is the number
- * of a signal to send to the first process; stops of the first process are reported on it. */
-int loop_run(struct sandbox *box, pid_t first, int listener, int control /* front's socket: HUP = die */, bool wait_all,
-             struct run_result *out);
+ * of a signal to send to the first process; its start and its stops are reported on it. */
+int loop_run(struct sandbox *box, pid_t first, int control /* front's socket: HUP = die */, bool wait_all,
+             struct run_result *out, struct bv_error *err);
 
 /* ---- features.c: what this kernel offers (bvisor check) ---- */
 struct features {

@@ -5,13 +5,15 @@
  * into every shared object (_init, and frame_dummy as the one entry of .init_array) is let
  * through; the check catches the honest mistake, a module is trusted code.
  */
+#include <cleanup.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <sanitized.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "handshake.h"
 
@@ -21,16 +23,8 @@
 #define NATIVE_CLASS ELFCLASS32
 #endif
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(SANITIZED) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define INIT_FUNCTIONS_MAX 1024u /* a sanitizer registers each source file by a constructor */
-#else
-#define INIT_FUNCTIONS_MAX 1u
-#endif
+/* A sanitizer registers each source file by a constructor. */
+#define INIT_FUNCTIONS_MAX (BV_SANITIZED ? 1024u : 1u)
 
 static int check_dynamic(const ElfW(Dyn) * dyn, size_t n, const char *file, struct bv_error *err)
 {
@@ -46,48 +40,44 @@ static int check_dynamic(const ElfW(Dyn) * dyn, size_t n, const char *file, stru
 	return 0;
 }
 
-static int check_image(const char *image, size_t size, const char *file, struct bv_error *err)
+#define PHDRS_MAX 64 /* a shared object has about ten */
+#define DYNAMIC_MAX 65536
+
+/* All of it, or -1. */
+static int read_at(int fd, void *to, size_t size, uint64_t at)
 {
-	ElfW(Ehdr) eh;
-	if (size < sizeof(eh))
-		return error_set(err, ENOEXEC, "%s: not a shared object", file);
-	memcpy(&eh, image, sizeof(eh));
-	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0 || eh.e_ident[EI_CLASS] != NATIVE_CLASS || eh.e_type != ET_DYN)
-		return error_set(err, ENOEXEC, "%s: not a shared object for this machine", file);
-	if (eh.e_phentsize != sizeof(ElfW(Phdr)) || eh.e_phoff > size ||
-	    (size - eh.e_phoff) / sizeof(ElfW(Phdr)) < eh.e_phnum)
-		return error_set(err, ENOEXEC, "%s: damaged: program headers lie outside of the file", file);
-	for (size_t i = 0; i < eh.e_phnum; i++) {
-		ElfW(Phdr) ph;
-		memcpy(&ph, image + eh.e_phoff + i * sizeof(ph), sizeof(ph));
-		if (ph.p_type != PT_DYNAMIC)
-			continue;
-		if (ph.p_offset > size || size - ph.p_offset < ph.p_filesz)
-			return error_set(err, ENOEXEC, "%s: damaged: the dynamic section lies outside of the file",
-					 file);
-		size_t n = ph.p_filesz / sizeof(ElfW(Dyn));
-		ElfW(Dyn) *dyn = malloc(n * sizeof(*dyn) + 1);
-		if (!dyn)
-			return error_set(err, ENOMEM, "out of memory");
-		memcpy(dyn, image + ph.p_offset, n * sizeof(*dyn));
-		int r = check_dynamic(dyn, n, file, err);
-		free(dyn);
-		return r;
-	}
-	return error_set(err, ENOEXEC, "%s: not a shared object: no dynamic section", file);
+	return at <= INT64_MAX && pread(fd, to, size, (off_t)at) == (ssize_t)size ? 0 : -1;
+}
+
+static int check_segment(int fd, const ElfW(Phdr) * ph, const char *file, struct bv_error *err)
+{
+	size_t size = ph->p_filesz < DYNAMIC_MAX ? (size_t)ph->p_filesz : DYNAMIC_MAX + 1;
+	bv_autofree ElfW(Dyn) *dyn = size > DYNAMIC_MAX ? NULL : malloc(size + 1);
+
+	if (size > DYNAMIC_MAX || (dyn && read_at(fd, dyn, size, ph->p_offset) < 0))
+		return error_set(err, ENOEXEC, "%s: damaged: the dynamic section lies outside of the file", file);
+	if (!dyn)
+		return error_set(err, ENOMEM, "out of memory");
+	return check_dynamic(dyn, size / sizeof(*dyn), file, err);
 }
 
 int elf_check(int fd, const char *file, struct bv_error *err)
 {
 	struct stat st;
+	ElfW(Ehdr) eh;
+	ElfW(Phdr) ph[PHDRS_MAX];
+
 	if (fstat(fd, &st) < 0)
 		return error_set(err, errno, "%s: %s", file, strerror(errno));
-	if (!S_ISREG(st.st_mode) || st.st_size <= 0)
+	if (!S_ISREG(st.st_mode) || read_at(fd, &eh, sizeof(eh), 0) < 0)
 		return error_set(err, ENOEXEC, "%s: not a shared object", file);
-	void *image = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (image == MAP_FAILED)
-		return error_set(err, errno, "%s: %s", file, strerror(errno));
-	int r = check_image(image, (size_t)st.st_size, file, err);
-	munmap(image, (size_t)st.st_size);
-	return r;
+	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0 || eh.e_ident[EI_CLASS] != NATIVE_CLASS || eh.e_type != ET_DYN)
+		return error_set(err, ENOEXEC, "%s: not a shared object for this machine", file);
+	if (eh.e_phentsize != sizeof(ph[0]) || eh.e_phnum > PHDRS_MAX ||
+	    read_at(fd, ph, eh.e_phnum * sizeof(ph[0]), eh.e_phoff) < 0)
+		return error_set(err, ENOEXEC, "%s: damaged: program headers lie outside of the file", file);
+	for (size_t i = 0; i < eh.e_phnum; i++)
+		if (ph[i].p_type == PT_DYNAMIC)
+			return check_segment(fd, &ph[i], file, err);
+	return error_set(err, ENOEXEC, "%s: not a shared object: no dynamic section", file);
 }

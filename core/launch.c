@@ -7,6 +7,9 @@
  * libc's thread pointer with us, the child makes raw system calls only and writes nothing but its
  * own stack and struct child.
  *
+ * It takes the kernel longer to compile the filter than us to set up the loop, so the two go side
+ * by side: launch_spawn() does not wait, launch_listener() does.
+ *
  * Between the filter's installation and the moment the parent has the listener the child makes
  * one call, futex(2); should that trap, it waits for an answer while the parent needs nothing of
  * it but the descriptor number it has stored before.
@@ -60,6 +63,8 @@ struct launch_state {
 	int listener, failure;
 	bool killable;     /* the filter has WAIT_KILLABLE_RECV */
 	const char *doing; /* what failed */
+	/* The parent's: */
+	pid_t pid;
 	_Atomic int exec_errno;
 	void *stack;
 };
@@ -286,7 +291,7 @@ int launch_exec_errno(const struct launch_state *s)
 }
 
 /* Waits until the child has its listener and takes a copy of it. */
-static int take_listener(struct launch_state *s, pid_t pid, int *listener, struct bv_error *err)
+static int take_listener(struct launch_state *s, int *listener, struct bv_error *err)
 {
 	const struct timespec while_alive = {.tv_nsec = 100000000};
 	uint32_t phase;
@@ -294,13 +299,13 @@ static int take_listener(struct launch_state *s, pid_t pid, int *listener, struc
 
 	while ((phase = atomic_load(&s->phase)) == STARTING) {
 		/* Only a child killed from outside fails to say anything. */
-		if (waitpid(pid, &status, WNOHANG) == pid)
+		if (waitpid(s->pid, &status, WNOHANG) == s->pid)
 			return error_set(err, ECHILD, "the first process was killed while it started");
 		syscall(SYS_futex, &s->phase, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, STARTING, &while_alive);
 	}
 	if (phase == FAILED)
 		return error_set(err, s->failure, "cannot %s: %s", s->doing, strerror(s->failure));
-	bv_autofd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	bv_autofd int pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
 	if (pidfd < 0)
 		return error_set(err, errno, "pidfd_open: %s", strerror(errno));
 	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, s->listener, 0);
@@ -332,10 +337,10 @@ static int spawn(struct launch_state *s, struct bv_error *err)
 	return pid;
 }
 
-int launch_spawn(struct sandbox *box, const struct launch *l, int *listener, struct bv_error *err)
+int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *err)
 {
 	struct launch_state *s = calloc(1, sizeof(*s));
-	int pid, r;
+	int pid;
 
 	if (!s)
 		return error_set(err, ENOMEM, "out of memory");
@@ -354,12 +359,18 @@ int launch_spawn(struct sandbox *box, const struct launch *l, int *listener, str
 	pid = spawn(s, err);
 	if (pid < 0)
 		return pid;
-	r = take_listener(s, pid, listener, err);
-	if (r < 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return r;
-	}
-	box->first_pid = pid;
+	box->first_pid = s->pid = pid;
 	return pid;
+}
+
+int launch_listener(struct sandbox *box, int *listener, struct bv_error *err)
+{
+	struct launch_state *s = box->launch;
+	int r = take_listener(s, listener, err);
+
+	if (r < 0) {
+		kill(s->pid, SIGKILL);
+		waitpid(s->pid, NULL, 0);
+	}
+	return r;
 }

@@ -5,7 +5,16 @@
 
 #include <stdbool.h>
 
+struct bv_error;
 struct launch_state;
+struct sandbox;
+
+/*
+ * Takes the seccomp listener of the child that launch_spawn() made, waiting for it; no trapped call
+ * happens between the filter's installation and this.  On failure the child is gone.  0; -errno
+ * with err.
+ */
+int launch_listener(struct sandbox *box, int *listener, struct bv_error *err);
 
 /* Whether guests wait for answers undisturbed by signals (WAIT_KILLABLE_RECV, Linux 5.19). */
 bool launch_killable(const struct launch_state *s);

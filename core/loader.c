@@ -249,8 +249,7 @@ static int init_one(struct sandbox *box, struct bv_self *self, struct bv_error *
 	return 0;
 }
 
-/* Ends what was started, last first. */
-static void stop(struct sandbox *box)
+void loader_stop(struct sandbox *box)
 {
 	bv_autofree struct bv_self **order = calloc(box->n_modules + 1, sizeof(*order));
 	/* The same order as at the start, since nothing it depends on changes; without memory to
@@ -283,7 +282,7 @@ int loader_init(struct sandbox *box, struct bv_error *err)
 			error_set(err, -r, "routes: %s", strerror(-r));
 	}
 	if (r < 0) {
-		stop(box);
+		loader_stop(box);
 		return r;
 	}
 	box->frozen = true;
@@ -292,7 +291,7 @@ int loader_init(struct sandbox *box, struct bv_error *err)
 
 void loader_fini(struct sandbox *box)
 {
-	stop(box);
+	loader_stop(box);
 	/* Routes and services point into the modules. */
 	free(box->service);
 	box->service = NULL;

@@ -20,4 +20,7 @@ bool module_exists(const char *module_dir, const char *name);
 /* The directory modules are looked up in; malloc'd, NULL without memory. */
 char *module_directory(const struct core_conf *conf);
 
+/* Ends the modules that were started, last first; they stay loaded. */
+void loader_stop(struct sandbox *box);
+
 #endif

@@ -255,7 +255,8 @@ static void finish(struct loop *l)
 	if (l->pool)
 		defer_drain(l);
 	pool_free(l->pool);
-	close(l->listener); /* from here on trapped calls of a survivor fail with ENOSYS */
+	if (l->listener >= 0)
+		close(l->listener); /* from here on trapped calls of a survivor fail with ENOSYS */
 	alone = killall(KILL_TIMEOUT_MS, reaped, l) == 0;
 	if (!alone)
 		log_line(BV_LOG_WARN, "core", "a guest process does not die (uninterruptible sleep)");
@@ -272,17 +273,37 @@ static void finish(struct loop *l)
 		close(l->timerfd);
 }
 
-int loop_run(struct sandbox *box, pid_t first, int listener, int control_fd, bool wait_all, struct run_result *out)
+/* While the child installs its filter all is made ready; then it is taken over and served. */
+static int take_over(struct loop *l, struct bv_error *err)
+{
+	int listener, r = setup(l);
+
+	if (r < 0)
+		return error_set(err, -r, "the supervisor's loop: %s", strerror(-r));
+	task_table_init(&l->tasks, l->box, l->epfd, tag(SOURCE_PID));
+	r = launch_listener(l->box, &listener, err);
+	if (r < 0)
+		return r;
+	notify_listen(l, listener);
+	l->killable = launch_killable(l->box->launch);
+	if (l->control >= 0)
+		control_send(l->control, CONTROL_STARTED, l->first);
+	r = base_creds(l);
+	/* It may have been killed already: that is a result, not an error. */
+	return r == -ESRCH || r == 0 ? 0 : error_set(err, -r, "the first process: %s", strerror(-r));
+}
+
+int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all, struct run_result *out, struct bv_error *err)
 {
 	struct loop *l = calloc(1, sizeof(*l));
 	sigset_t chld, old;
 	int r;
 
 	if (!l)
-		return -ENOMEM;
+		return error_set(err, ENOMEM, "out of memory");
 	*l = (struct loop){
 		.box = box,
-		.listener = listener,
+		.listener = -1,
 		.control = control_fd,
 		.epfd = -1,
 		.sigfd = -1,
@@ -295,16 +316,9 @@ int loop_run(struct sandbox *box, pid_t first, int listener, int control_fd, boo
 	sigprocmask(SIG_BLOCK, &chld, &old);
 	box->loop = l;
 	box->first_pid = first;
-	l->killable = box->launch && launch_killable(box->launch);
-	r = setup(l);
-	if (r == 0) {
-		task_table_init(&l->tasks, box, l->epfd, tag(SOURCE_PID));
-		r = base_creds(l);
-		/* It may have been killed already: that is a result, not an error. */
-		if (r == 0 || r == -ESRCH)
-			run(l);
-		r = r == -ESRCH ? 0 : r;
-	}
+	r = take_over(l, err);
+	if (r == 0)
+		run(l);
 	finish(l);
 	*out = (struct run_result){
 		.status = l->first_status,

@@ -63,29 +63,34 @@ static int check_owner(int fd, const char *path, const char *what, struct bv_err
 	return 0;
 }
 
-/* An open descriptor of the file at an absolute path, whose directory was checked as well. */
-static int open_checked(const char *path, char **real_path, struct bv_error *err)
+/* The file at an absolute path whose last part is no symlink, if its directory is safe too; -ELOOP. */
+static int open_plain(const char *path, struct bv_error *err)
 {
-	bv_autofree char *real = realpath(path, NULL);
-	if (!real)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	char *slash = strrchr(real, '/');
-	*slash = '\0';
-	bv_autofd int dir = open(slash == real ? "/" : real, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	*slash = '/';
+	const char *slash = strrchr(path, '/');
+	bv_autofree char *parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	if (!parent)
+		return error_set(err, ENOMEM, "out of memory");
+	bv_autofd int dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	/* realpath left no link at the end: one that is there now was put in its place. */
 	bv_autofd int fd = openat(dir, slash + 1, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return error_set(err, errno, "%s: %s", path, strerror(errno));
 	int r = check_owner(dir, path, "its directory", err);
 	if (!r)
 		r = check_owner(fd, path, "the file", err);
-	if (r < 0)
-		return r;
-	*real_path = bv_take(real);
-	return bv_take_fd(&fd);
+	return r < 0 ? r : bv_take_fd(&fd);
+}
+
+/* An open descriptor of the file at an absolute path, whose directory was checked as well. */
+static int open_checked(const char *path, struct bv_error *err)
+{
+	int fd = open_plain(path, err);
+	if (fd != -ELOOP)
+		return fd;
+	bv_autofree char *real = realpath(path, NULL);
+	/* realpath leaves no link at the end: one that is there now was put in its place. */
+	return real ? open_plain(real, err) : error_set(err, errno, "%s: %s", path, strerror(errno));
 }
 
 static int find(const char *module_dir, const char *word, const char *where, char **path, struct bv_error *err)
@@ -135,13 +140,13 @@ static int map(struct module *m, const char *path, struct bv_error *err)
 
 int module_open(struct module *m, const char *module_dir, const char *word, const char *where, struct bv_error *err)
 {
-	bv_autofree char *path = NULL;
 	struct bv_error inner = {""};
 	m->fd = -1;
-	int r = find(module_dir, word, where, &path, err);
+	int r = find(module_dir, word, where, &m->self.path, err);
 	if (r < 0)
 		return r;
-	r = m->fd = open_checked(path, &m->self.path, &inner);
+	const char *path = m->self.path;
+	r = m->fd = open_checked(path, &inner);
 	if (r >= 0)
 		r = elf_check(m->fd, path, &inner);
 	if (r >= 0)

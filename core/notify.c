@@ -40,11 +40,16 @@ int notify_setup(struct loop *l)
 		return -errno;
 	if (sizes.seccomp_notif > sizeof(union request) || sizes.seccomp_notif_resp > sizeof(union response))
 		return -E2BIG;
-	/* Linux 6.6; without it only slower. */
-	ioctl(l->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	l->n_names = names_max() + 1;
 	l->name = calloc((size_t)l->n_names, sizeof(l->name[0]));
 	return l->name ? 0 : -ENOMEM;
+}
+
+void notify_listen(struct loop *l, int listener)
+{
+	l->listener = listener;
+	/* Linux 6.6; without it only slower. */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 }
 
 bool notify_valid(const struct loop *l, uint64_t id)

@@ -10,8 +10,10 @@
 struct loop;
 struct ncall;
 
-/* Takes the listener into use; 0 or -errno. */
+/* Before the listener is there: 0 or -errno. */
 int notify_setup(struct loop *l);
+/* Takes the listener into use. */
+void notify_listen(struct loop *l, int listener);
 /* Receives one call and has it handled; 0, -ENOENT when there was none after all, -errno. */
 int notify_next(struct loop *l);
 /* Whether the guest still waits for the answer.  Any thread. */

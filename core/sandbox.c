@@ -3,10 +3,12 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <sanitized.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launch.h"
+#include "loader.h"
 #include "loop.h"
 #include "router.h"
 
@@ -103,6 +105,14 @@ int sandbox_new(struct sandbox **out, struct config *config, struct bv_error *er
 	}
 	*out = box;
 	return 0;
+}
+
+void sandbox_quit(struct sandbox *box)
+{
+	if (BV_SANITIZED)
+		sandbox_free(box);
+	else if (box)
+		loader_stop(box);
 }
 
 void sandbox_free(struct sandbox *box)

@@ -17,6 +17,7 @@
 
 #include <bvisor/svc/vfs.h>
 #include <cleanup.h>
+#include <sanitized.h>
 
 #include "cli.h"
 #include "control.h"
@@ -176,7 +177,7 @@ static int prepare(struct supervisor *s, struct bv_error *err)
 	return r;
 }
 
-static int start(struct supervisor *s, int *listener, struct bv_error *err)
+static int start(struct supervisor *s, struct bv_error *err)
 {
 	struct launch l = {
 		.argv = s->o->argv,
@@ -188,11 +189,10 @@ static int start(struct supervisor *s, int *listener, struct bv_error *err)
 		.caps_keep = GUEST_CAPS,
 		.ignore = s->o->ignored,
 	};
-	int pid = launch_spawn(s->box, &l, listener, err);
+	int pid = launch_spawn(s->box, &l, err);
 
 	if (pid < 0)
 		return pid;
-	control_send(s->control, CONTROL_STARTED, pid);
 	leave_session(&s->o->mask);
 	cli_release_stdio();
 	if (s->slave >= 0)
@@ -263,13 +263,13 @@ static int print_changes(struct supervisor *s)
 static int serve(struct supervisor *s, struct bv_error *err)
 {
 	struct run_result res = {0};
-	int listener, r, pid = start(s, &listener, err);
+	int r, pid = start(s, err);
 
 	if (pid < 0)
 		return cli_fail(s->o->cmd, "%s", err->text);
-	r = loop_run(s->box, pid, listener, s->control, s->o->wait_all, &res);
+	r = loop_run(s->box, pid, s->control, s->o->wait_all, &res, err);
 	if (r < 0)
-		return cli_fail(s->o->cmd, "%s", strerror(-r));
+		return cli_fail(s->o->cmd, "%s", err->text);
 	/* Nothing of ours may mix with what is still to come from the guest's terminal. */
 	if ((s->o->tty || s->o->diff != DIFF_NONE) && !wait_for_go(s))
 		return EXIT_BVISOR;
@@ -299,8 +299,10 @@ int supervisor_main(struct run_options *o, int control, int slave)
 		code = cli_fail(o->cmd, "%s", err.text);
 	else
 		code = serve(&s, &err);
-	sandbox_free(s.box);
+	sandbox_quit(s.box);
 	tell_front(&s, CONTROL_EXIT, code);
+	if (!BV_SANITIZED)
+		_exit(code); /* a start costs so little that giving back memory would show */
 	settings_fini(&o->settings);
 	env_fini(&o->env);
 	return code;

@@ -311,12 +311,11 @@ static struct run_result run_with(char *const *argv, int control, bool wait_all)
 	};
 	struct run_result result = {0};
 	struct bv_error err = {""};
-	int listener = -1;
-	pid_t pid = launch_spawn(box, &l, &listener, &err);
+	pid_t pid = launch_spawn(box, &l, &err);
 
 	cr_assert_gt(pid, 0, "%s", err.text);
-	int r = loop_run(box, pid, listener, control, wait_all, &result);
-	cr_assert_eq(r, 0, "loop_run: %s", strerror(-r));
+	int r = loop_run(box, pid, control, wait_all, &result, &err);
+	cr_assert_eq(r, 0, "loop_run: %s", err.text);
 	return result;
 }
 
