@@ -121,7 +121,8 @@ static uint64_t mask_field(const char *status, const char *key)
 static bool signal_waits(struct ncall *nc)
 {
 	char buf[4096];
-	bv_autofd int fd = openat(nc->thread->proc_fd, "status", O_RDONLY | O_CLOEXEC);
+	int dir = task_proc_fd(&nc->loop->tasks, nc->thread);
+	bv_autofd int fd = dir < 0 ? -1 : openat(dir, "status", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
 
 	if (n <= 0)

@@ -414,13 +414,16 @@ enum bv_verdict exec_redirect_start(struct ncall *nc, const struct bv_redirect *
 	if (!nc->thread || nc->thread->redirect || !from->path || from->path[0] != '/' ||
 	    (!chdir && from->dev == 0 && from->ino == 0))
 		return host_table.reply(&nc->call, -EINVAL);
+	int proc_fd = task_proc_fd(&nc->loop->tasks, nc->thread);
+	if (proc_fd < 0)
+		return host_table.reply(&nc->call, proc_fd);
 	r = copy(nc, from);
 	if (!r)
 		return host_table.reply(&nc->call, -ENOMEM);
 	r->loop = nc->loop;
 	r->id = nc->id;
 	r->tid = nc->call.tid;
-	r->proc_fd = nc->call.proc_fd;
+	r->proc_fd = proc_fd;
 	r->chdir = chdir;
 	r->nr = nc->nr;
 	memcpy(r->orig, nc->call.arg, sizeof(r->orig));

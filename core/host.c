@@ -185,8 +185,10 @@ static int creds_cached(struct ncall *nc, const struct bv_creds **out)
 	}
 	if (!th->creds) {
 		struct bv_creds *c = malloc(sizeof(*c));
-		int r = c ? creds_read(th->proc_fd, c) : -ENOMEM;
+		int r = c ? task_proc_fd(&nc->loop->tasks, th) : -ENOMEM;
 
+		if (r >= 0)
+			r = creds_read(r, c);
 		if (r < 0) {
 			free(c);
 			return r;
@@ -207,9 +209,18 @@ static int creds(struct bv_call *call, struct bv_creds *out)
 	return r;
 }
 
+static int proc_fd(struct bv_call *call)
+{
+	struct ncall *nc = ncall_of(call);
+
+	return task_proc_fd(&nc->loop->tasks, nc->thread);
+}
+
 static int guest_umask(struct bv_call *call)
 {
-	return creds_umask(call->proc_fd);
+	int fd = proc_fd(call);
+
+	return fd < 0 ? fd : creds_umask(fd);
 }
 
 /* Only root's guests can have become someone else, and only after a call that says so. */
@@ -342,4 +353,5 @@ const struct bv_host host_table = {
 	.landlock_read = landlock_read,
 	.option_where = where,
 	.features = features,
+	.proc_fd = proc_fd,
 };

@@ -21,6 +21,15 @@
 #define PIDFD_THREAD 0200 /* O_EXCL; Linux 6.9: a pidfd of one thread */
 #endif
 
+/* pidfd_info of Linux 6.13 (include/uapi/linux/pidfd.h), its first version. */
+struct kernel_pidfd_info {
+	uint64_t mask, cgroupid;
+	uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+	int32_t exit_code;
+};
+#define KERNEL_PIDFD_INFO_PID 1u
+#define KERNEL_PIDFD_GET_INFO _IOWR(0xFF, 11, struct kernel_pidfd_info)
+
 /* Landlock rights by ABI (landlock(7)); the numbers are the kernel's interface. */
 #define KERNEL_LL_FS_V1 ((1ULL << 13) - 1)
 #define KERNEL_LL_FS_REFER (1ULL << 13)     /* ABI 2, Linux 5.19 */

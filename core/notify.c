@@ -261,7 +261,6 @@ int notify_next(struct loop *l)
 		.name = name_of(l, in.n.data.nr),
 		.task = th->task,
 		.tid = th->tid,
-		.proc_fd = th->proc_fd,
 	};
 	memcpy(nc->call.arg, in.n.data.args, sizeof(nc->call.arg));
 	nc->loop = l;

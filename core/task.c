@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -229,13 +230,14 @@ static struct thread *thread_find(struct task_table *t, pid_t tid)
 	return th;
 }
 
-/* takes proc_fd */
+/* takes proc_fd, which may be -1 */
 static struct thread *thread_add(struct task_table *t, struct bv_task *task, pid_t tid, int proc_fd)
 {
 	struct thread *th = calloc(1, sizeof(*th));
 
 	if (!th) {
-		close(proc_fd);
+		if (proc_fd >= 0)
+			close(proc_fd);
 		return NULL;
 	}
 	th->tid = tid;
@@ -245,8 +247,19 @@ static struct thread *thread_add(struct task_table *t, struct bv_task *task, pid
 	HASH_ADD(hh, t->by_tid, tid, sizeof(tid), th);
 	DL_APPEND(task->threads, th);
 	t->n_threads++;
-	t->n_fds++;
+	t->n_fds += proc_fd >= 0;
 	return th;
+}
+
+/* The process that pidfd, a live one of pid, has for its parent. */
+static pid_t parent_of(int pidfd, pid_t pid)
+{
+	struct kernel_pidfd_info info = {.mask = KERNEL_PIDFD_INFO_PID};
+
+	/* Linux 6.13; reading /proc takes ten times as long. */
+	if (ioctl(pidfd, KERNEL_PIDFD_GET_INFO, &info) == 0 && (info.mask & KERNEL_PIDFD_INFO_PID))
+		return (pid_t)info.ppid;
+	return proc_parent(pid);
 }
 
 static void hooks_new(struct task_table *t, struct bv_task *task)
@@ -255,7 +268,7 @@ static void hooks_new(struct task_table *t, struct bv_task *task)
 
 	if (!t->hooks_new)
 		return;
-	pid_t ppid = proc_parent(task->pid);
+	pid_t ppid = parent_of(task->pidfd, task->pid);
 	if (ppid > 0)
 		parent = task_find(t, ppid);
 	for (size_t i = 0; i < t->box->n_modules; i++) {
@@ -289,23 +302,26 @@ static struct bv_task *task_add(struct task_table *t, pid_t pid, int pidfd)
 	return task;
 }
 
-/* A thread not in the table yet. */
+/*
+ * A thread not in the table yet.  Of one that is not its process's leader the /proc directory is
+ * what vouches for it later (thread_alive); a leader's, whom the pidfd vouches for, is only opened
+ * when somebody asks.
+ */
 static int meet(struct task_table *t, pid_t tid, uint64_t id, struct thread **out)
 {
 	struct bv_task *task;
 	pid_t pid = tid;
-	int proc_fd, pidfd;
+	int pidfd;
+	bv_autofd int proc_fd = -1;
 
 	sweep(t);
-	WITH_ROOM(t, proc_fd, proc_open(tid));
-	if (proc_fd < 0)
-		return proc_fd;
 	task = task_current(t, tid);
 	if (!task) {
 		WITH_ROOM(t, pidfd, proc_pidfd(tid, 0));
 		/* Not a leader: EINVAL, since Linux 6.9 ENOENT (pidfd_open(2)). */
 		if (pidfd == -EINVAL || pidfd == -ENOENT) {
-			pid = proc_group(proc_fd);
+			WITH_ROOM(t, proc_fd, proc_open(tid));
+			pid = proc_fd < 0 ? proc_fd : proc_group(proc_fd);
 			task = pid > 0 ? task_current(t, pid) : NULL;
 			if (pid > 0 && !task)
 				WITH_ROOM(t, pidfd, proc_pidfd(pid, 0));
@@ -319,27 +335,26 @@ static int meet(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 			task = task_add(t, pid, pidfd);
 			pidfd = -ENOMEM;
 		}
-		if (!task) {
-			close(proc_fd);
+		if (!task)
 			return pid < 0 ? pid : pidfd;
-		}
 	}
-	if (!notify_valid(t->box->loop, id)) {
-		close(proc_fd);
+	if (!notify_valid(t->box->loop, id))
 		return -ESRCH;
-	}
 	struct thread *th = thread_add(t, task, tid, proc_fd);
 	if (!th)
 		return -ENOMEM;
+	proc_fd = -1;
 	*out = th;
 	return 0;
 }
 
-/* The leader's directory, given back before, once more; the task vouches for the number. */
-static int reopen(struct task_table *t, struct thread *th)
+int task_proc_fd(struct task_table *t, struct thread *th)
 {
 	int fd;
 
+	if (th->proc_fd >= 0)
+		return th->proc_fd;
+	/* Only a leader has none; the task vouches for the number. */
 	WITH_ROOM(t, fd, proc_open(th->tid));
 	if (fd < 0)
 		return fd;
@@ -347,9 +362,8 @@ static int reopen(struct task_table *t, struct thread *th)
 		close(fd);
 		return -ESRCH;
 	}
-	th->proc_fd = fd;
 	t->n_fds++;
-	return 0;
+	return th->proc_fd = fd;
 }
 
 int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **out)
@@ -367,8 +381,6 @@ int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 		th = NULL;
 	if (!th)
 		r = meet(t, tid, id, &th);
-	else if (th->proc_fd < 0)
-		r = reopen(t, th);
 	if (r < 0)
 		return r;
 	th->used = ++t->tick;
@@ -463,7 +475,8 @@ void task_exec_begin(struct task_table *t, struct thread *th)
 	if (!t->hooks_exec)
 		return;
 	task->watch_exec = th->tid;
-	if (proc_image(th->proc_fd, th->tid, task->image) < 0)
+	int fd = task_proc_fd(t, th);
+	if (fd < 0 || proc_image(fd, th->tid, task->image) < 0)
 		memset(task->image, 0, sizeof(task->image));
 }
 
@@ -473,7 +486,9 @@ void task_exec_check(struct task_table *t, struct thread *th)
 	unsigned char now[16];
 
 	if (task->watch_exec) {
-		if (proc_image(th->proc_fd, th->tid, now) == 0 && memcmp(now, task->image, sizeof(now)) != 0)
+		int fd = task_proc_fd(t, th);
+
+		if (fd >= 0 && proc_image(fd, th->tid, now) == 0 && memcmp(now, task->image, sizeof(now)) != 0)
 			task->exec_seen = true;
 		/* Another thread's call says nothing about an exec that is still under way. */
 		if (task->exec_seen || task->watch_exec == th->tid)

@@ -19,7 +19,7 @@ struct sandbox;
 struct thread {
 	pid_t tid;
 	struct bv_task *task;
-	int proc_fd;               /* O_PATH of /proc/TID; -1: given back for want of descriptors */
+	int proc_fd;               /* O_PATH of /proc/TID; of a leader also -1: not asked for yet, or given back for want of descriptors */
 	int pidfd;                 /* of a thread that is no leader (PIDFD_THREAD); -1 */
 	unsigned busy;             /* deferred calls that borrow proc_fd */
 	uint64_t used;             /* tick of the last call, for giving back the oldest */
@@ -56,8 +56,8 @@ struct task_table {
 
 void task_table_init(struct task_table *t, struct sandbox *box, int epfd, uint64_t epoll_tag);
 void task_table_fini(struct task_table *t);
-/* The entry of the thread that made notification id, new if need be, with an open proc_fd: 0,
- * -ESRCH when it is gone, -ENOMEM, -EMFILE.  Runs the modules' task_new. */
+/* The entry of the thread that made notification id, new if need be: 0, -ESRCH when it is gone,
+ * -ENOMEM, -EMFILE.  Runs the modules' task_new. */
 int task_thread(struct task_table *t, pid_t tid, uint64_t id, struct thread **out);
 /* The entry of a process, or NULL. */
 struct bv_task *task_find(struct task_table *t, pid_t pid);
@@ -72,6 +72,8 @@ void task_exec_check(struct task_table *t, struct thread *thread);
 void task_forget_creds(struct bv_task *task);
 /* Gives back descriptors of the threads used least lately: whether any was. */
 bool task_shed(struct task_table *t);
+/* O_PATH of its /proc directory, opened if need be; stays the table's.  -ESRCH, -EMFILE. */
+int task_proc_fd(struct task_table *t, struct thread *thread);
 /* A descriptor for pidfd_getfd(2) that means this very thread where the kernel can. */
 int task_pidfd(struct task_table *t, struct thread *thread);
 /* Whether pid descends from `root` (which itself does not count). */

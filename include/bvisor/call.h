@@ -16,7 +16,7 @@ struct bv_call {
 	uint64_t arg[6];      /* raw argument registers */
 	struct bv_task *task; /* the calling process */
 	int32_t tid;          /* calling thread, in the supervisor's pid namespace */
-	int32_t proc_fd;      /* O_PATH descriptor of /proc/<tid>, borrowed: readlinkat(proc_fd, "cwd") */
+	int32_t zero;
 };
 
 /*

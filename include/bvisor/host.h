@@ -106,6 +106,13 @@ struct bv_host {
 	const char *(*option_where)(struct bv_self *self, const char *key);
 	/* What stands behind this sandbox on this kernel: BV_FEATURE_* bits.  During init too. */
 	unsigned (*features)(struct bv_self *self);
+
+	/*
+	 * An O_PATH descriptor of the caller's /proc/<tid>, for readlinkat(fd, "cwd") and the like.
+	 * Borrowed: it is the host's, and good until the call is answered.  Most calls never need it,
+	 * so it is opened when first asked for.  -ESRCH: the caller is gone; -EMFILE.  Loop thread.
+	 */
+	int (*proc_fd)(struct bv_call *call);
 };
 
 #define BV_FEATURE_LANDLOCK 1u /* the guest will be Landlocked: kernel-run lookups stay within landlock_read */

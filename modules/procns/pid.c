@@ -122,8 +122,12 @@ int pid_pin(struct procns *p, struct bv_call *call, int32_t pid)
 	char path[32];
 	bv_autofd int fd = -1;
 
-	if (call && pid == call->tid && call->proc_fd >= 0) {
-		fd = fcntl(call->proc_fd, F_DUPFD_CLOEXEC, 3);
+	if (call && pid == call->tid) {
+		int own = p->host->proc_fd(call);
+
+		if (own < 0)
+			return own;
+		fd = fcntl(own, F_DUPFD_CLOEXEC, 3);
 		return fd < 0 ? -errno : bv_take_fd(&fd);
 	}
 	snprintf(path, sizeof(path), "/proc/%d", pid);

@@ -157,10 +157,11 @@ BV_SYSCALL(getppid)
 
 	if (tgid == p->host->first_pid(p->self))
 		return REPLY(p, call, 0);
-	r = read_whole(call->proc_fd, "stat", &b);
+	int proc_fd = p->host->proc_fd(call);
+	r = proc_fd < 0 ? proc_fd : read_whole(proc_fd, "stat", &b);
 	if (r == 0)
 		r = pid_stat_parse(b.data, &s);
-	return REPLY(p, call, r < 0 ? r : pid_parent(p, tgid, call->proc_fd, s.ppid));
+	return REPLY(p, call, r < 0 ? r : pid_parent(p, tgid, proc_fd, s.ppid));
 }
 
 /*

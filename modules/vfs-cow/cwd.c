@@ -13,13 +13,14 @@ BV_SYSCALL(getcwd)
 	unsigned long size = call->arg[1];
 	enum view view;
 	struct stat st;
-	ssize_t n = readlinkat(call->proc_fd, "cwd", real, sizeof(real) - 1);
+	int proc_fd = v->host->proc_fd(call);
+	ssize_t n = proc_fd < 0 ? -1 : readlinkat(proc_fd, "cwd", real, sizeof(real) - 1);
 
 	if (n < 0)
-		return REPLY(v, call, -errno);
+		return REPLY(v, call, proc_fd < 0 ? proc_fd : -errno);
 	real[n] = '\0';
 	/* " (deleted)" may be part of a name; whether the directory lives tells its link count. */
-	if (n > 10 && strcmp(real + n - 10, " (deleted)") == 0 && fstatat(call->proc_fd, "cwd", &st, 0) == 0 &&
+	if (n > 10 && strcmp(real + n - 10, " (deleted)") == 0 && fstatat(proc_fd, "cwd", &st, 0) == 0 &&
 	    st.st_nlink == 0)
 		return REPLY(v, call, -ENOENT);
 	n = real_shown(v, real, path, &view);

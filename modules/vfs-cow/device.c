@@ -51,11 +51,12 @@ void device_adopt_stdio(struct vfs *v)
 }
 
 /* tty_nr of proc(5) /proc/PID/stat, field 7; 0: no controlling terminal. */
-static int controlling_tty(struct bv_call *call, dev_t *dev)
+static int controlling_tty(struct vfs *v, struct bv_call *call, dev_t *dev)
 {
 	char buf[1024];
 	unsigned tty;
-	bv_autofd int fd = openat(call->proc_fd, "stat", O_RDONLY | O_CLOEXEC);
+	int dir = v->host->proc_fd(call);
+	bv_autofd int fd = dir < 0 ? -1 : openat(dir, "stat", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
 
 	if (n <= 0)
@@ -106,7 +107,7 @@ int device_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
 	/* The supervisor is no session leader, but the flag costs nothing and says what is meant. */
 	flags |= O_NOCTTY;
 	if (l->st.st_rdev == makedev(5, 0)) {
-		int r = controlling_tty(call, &tty);
+		int r = controlling_tty(v, call, &tty);
 
 		if (r < 0)
 			return r;
@@ -116,7 +117,7 @@ int device_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
 		return open_as_guest(v, call, path, flags);
 	}
 	if (pts_number(l->st.st_rdev, &n) && !marked(v, n) &&
-	    (controlling_tty(call, &tty) < 0 || tty != l->st.st_rdev))
+	    (controlling_tty(v, call, &tty) < 0 || tty != l->st.st_rdev))
 		return -EACCES;
 	/* The node that was looked at, not whatever has its name now. */
 	bv_autofd int node = loc_open_path(v, l);

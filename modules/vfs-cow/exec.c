@@ -63,7 +63,7 @@ static bool is_object(const struct exec *x, const char *link, const struct stat 
 {
 	struct stat there;
 
-	return fstatat(x->call->proc_fd, link, &there, 0) == 0 && there.st_dev == st->st_dev &&
+	return fstatat(x->v->host->proc_fd(x->call), link, &there, 0) == 0 && there.st_dev == st->st_dev &&
 	       there.st_ino == st->st_ino;
 }
 
@@ -276,13 +276,13 @@ static enum bv_verdict exec_at(struct exec *x, struct loc *l)
 }
 
 /* close_on_exec() of the guest's descriptor. */
-static bool closes_on_exec(const struct bv_call *call, int fd)
+static bool closes_on_exec(const struct vfs *v, struct bv_call *call, int fd)
 {
 	char name[32], text[256];
 	unsigned flags;
 
 	snprintf(name, sizeof(name), "fdinfo/%d", fd);
-	bv_autofd int info = openat(call->proc_fd, name, O_RDONLY | O_CLOEXEC);
+	bv_autofd int info = openat(v->host->proc_fd(call), name, O_RDONLY | O_CLOEXEC);
 	ssize_t n = info < 0 ? -1 : read(info, text, sizeof(text) - 1);
 	if (n <= 0)
 		return false;
@@ -309,7 +309,7 @@ static enum bv_verdict do_exec(struct exec *x, uint64_t ptr)
 		strcpy(x->filename, x->path);
 	} else {
 		snprintf(x->filename, sizeof(x->filename), "/dev/fd/%d%s%s", x->dirfd, x->path[0] ? "/" : "", x->path);
-		x->closing = closes_on_exec(x->call, x->dirfd);
+		x->closing = closes_on_exec(v, x->call, x->dirfd);
 		x->by_fd = !x->path[0];
 	}
 	int r = resolve(x, x->dirfd, x->path, w, &l);

@@ -83,13 +83,13 @@ static bool is_writable(const struct target *t)
 }
 
 /* close-on-exec belongs to the number, which only the guest's own fdinfo tells. */
-static unsigned cloexec_of(struct bv_call *call, int guest_fd)
+static unsigned cloexec_of(const struct vfs *v, struct bv_call *call, int guest_fd)
 {
 	char info[64], buf[256];
 	unsigned flags = 0;
 
 	snprintf(info, sizeof(info), "fdinfo/%d", guest_fd);
-	bv_autofd int fd = openat(call->proc_fd, info, O_RDONLY | O_CLOEXEC);
+	bv_autofd int fd = openat(v->host->proc_fd(call), info, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
 	buf[n > 0 ? n : 0] = '\0';
 	const char *text = strstr(buf, "flags:");
@@ -112,7 +112,7 @@ static int replace_fd(struct vfs *v, struct bv_call *call, const struct target *
 	off_t at = lseek(old, 0, SEEK_CUR);
 	if (at > 0)
 		(void)lseek(fd, at, SEEK_SET);
-	int r = v->host->add_fd(call, fd, t->guest_fd, cloexec_of(call, t->guest_fd));
+	int r = v->host->add_fd(call, fd, t->guest_fd, cloexec_of(v, call, t->guest_fd));
 	return r < 0 ? r : 0;
 }
 

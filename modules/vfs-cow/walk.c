@@ -457,9 +457,13 @@ static int here(struct walk *w, int dirfd)
 {
 	struct loc *l = w->l;
 
-	if (dirfd == AT_FDCWD)
-		l->fd = openat(w->call->proc_fd, "cwd", O_PATH | O_CLOEXEC);
-	else
+	if (dirfd == AT_FDCWD) {
+		int dir = w->v->host->proc_fd(w->call);
+
+		l->fd = dir < 0 ? -1 : openat(dir, "cwd", O_PATH | O_CLOEXEC);
+		if (dir < 0)
+			return dir;
+	} else
 		l->fd = w->v->host->get_fd(w->call, dirfd);
 	if (l->fd < 0)
 		return dirfd == AT_FDCWD ? -errno : l->fd;
@@ -486,7 +490,10 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 	} else {
 		snprintf(link, sizeof(link), "fd/%d", dirfd);
 	}
-	ssize_t n = readlinkat(w->call->proc_fd, link, real, sizeof(real) - 1);
+	int dir = w->v->host->proc_fd(w->call);
+	ssize_t n = dir < 0 ? dir : readlinkat(dir, link, real, sizeof(real) - 1);
+	if (dir < 0)
+		return dir;
 	if (n < 0)
 		return errno == ENOENT && dirfd != AT_FDCWD ? -EBADF : -errno;
 	real[n] = '\0';

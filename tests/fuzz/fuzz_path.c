@@ -35,6 +35,11 @@ static int get_fd(struct bv_call *call, int fd)
 	return -EBADF;
 }
 
+static int proc_fd(struct bv_call *call)
+{
+	return -ESRCH;
+}
+
 static int as_guest(struct bv_call *call)
 {
 	return 0;
@@ -48,6 +53,7 @@ static int as_creds(const struct bv_creds *creds)
 static const struct bv_host host = {
     .head = BV_HEAD(HOST, struct bv_host),
     .get_fd = get_fd,
+    .proc_fd = proc_fd,
     .as_guest = as_guest,
     .as_creds = as_creds,
 };
@@ -126,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	path[size] = '\0';
 	if (strlen(path) != size)
 		return 0; /* a NUL ends a path: nothing new behind it */
-	struct bv_call call = {.head = BV_HEAD(CALL, struct bv_call), .proc_fd = -1};
+	struct bv_call call = {.head = BV_HEAD(CALL, struct bv_call)};
 	struct open_how how = {.flags = (uint64_t)(O_PATH | O_CLOEXEC | (nofollow ? O_NOFOLLOW : 0)),
 	                       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 	int fd;

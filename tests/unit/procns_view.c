@@ -33,6 +33,7 @@ static struct world {
 	struct conf conf;
 	struct bv_creds creds;
 	int64_t value;
+	int proc_fd; /* of guest[0] */
 } w;
 
 /* ---- the host ---- */
@@ -133,10 +134,15 @@ static const struct bv_head *service(struct bv_self *self, const char *name)
 	return &vfs.head;
 }
 
+static int proc_fd(struct bv_call *call)
+{
+	return call->tid == w.guest[0] ? w.proc_fd : -ESRCH;
+}
+
 static const struct bv_host host = {
 	.head = BV_HEAD(HOST, struct bv_host), .reply = reply, .mem_read = mem_read, .task_pid = task_pid,
 	.is_guest = is_guest, .first_pid = first_pid, .creds = creds, .route = route, .features = features,
-	.service = service, .get_fd = get_fd,
+	.service = service, .get_fd = get_fd, .proc_fd = proc_fd,
 };
 
 static pid_t sleeper(void)
@@ -162,7 +168,10 @@ static void start(void)
 	w.creds = (struct bv_creds){.uid = getuid(), .euid = geteuid(), .fsuid = geteuid(), .fsgid = getegid(),
 	                            .cap_effective = ~UINT64_C(0)};
 	w.task.pid = w.guest[0];
-	w.call = (struct bv_call){.head = BV_HEAD(CALL, struct bv_call), .task = &w.task, .tid = w.guest[0], .proc_fd = -1};
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%d", (int)w.guest[0]);
+	w.proc_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	w.call = (struct bv_call){.head = BV_HEAD(CALL, struct bv_call), .task = &w.task, .tid = w.guest[0]};
 	cr_assert_eq(bvisor_module.init(NULL, &host, &w.conf, &w.module), 0);
 }
 
@@ -173,6 +182,7 @@ static void stop(void)
 			kill(w.guest[i], SIGKILL);
 	kill(w.stranger, SIGKILL);
 	bvisor_module.fini(w.module);
+	close(w.proc_fd);
 }
 
 TestSuite(procns_view, .init = start, .fini = stop);

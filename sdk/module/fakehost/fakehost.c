@@ -33,6 +33,7 @@ struct fake {
 	char fail[512];
 	char *strings[256]; /* owned option values */
 	size_t n_strings;
+	int proc_fd; /* what host->proc_fd() lent last, or -1 */
 };
 
 /* The call that a handler sees, with room for the answer behind it. */
@@ -278,6 +279,19 @@ static unsigned features(struct bv_self *self)
 	return BV_FEATURE_LANDLOCK;
 }
 
+/* Borrowed, as from the real one: kept until the fake is asked for another process. */
+static int proc_fd(struct bv_call *call)
+{
+	struct fake *f = pending(call)->fake;
+	char path[32];
+
+	if (f->proc_fd >= 0)
+		close(f->proc_fd);
+	snprintf(path, sizeof(path), "/proc/%d", (int)call->tid);
+	f->proc_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return f->proc_fd < 0 ? -ESRCH : f->proc_fd;
+}
+
 static const struct bv_host host = {
     .head = BV_HEAD(HOST, struct bv_host),
     .mem_read = mem_read,
@@ -308,6 +322,7 @@ static const struct bv_host host = {
     .landlock_read = landlock_read,
     .option_where = option_where,
     .features = features,
+    .proc_fd = proc_fd,
 };
 
 /* ---- options ---- */
@@ -445,6 +460,7 @@ int fake_start_with(struct fake **out, const struct bv_module *module, const cha
 
 	if (!f)
 		return -ENOMEM;
+	f->proc_fd = -1;
 	f->module = module;
 	f->self.fake = f;
 	f->conf = calloc(1, module->conf_size ? module->conf_size : 1);
@@ -489,7 +505,7 @@ static struct bv_task *task_of(struct fake *f, int pid)
 
 struct fake_answer fake_call(struct fake *f, int pid, const char *name, const uint64_t arg[6])
 {
-	struct pending p = {.call = {.head = BV_HEAD(CALL, struct bv_call), .name = name, .tid = pid, .proc_fd = -1},
+	struct pending p = {.call = {.head = BV_HEAD(CALL, struct bv_call), .name = name, .tid = pid},
 	                    .fake = f};
 
 	memcpy(p.call.arg, arg, sizeof(p.call.arg));
@@ -540,5 +556,7 @@ void fake_stop(struct fake *f)
 	for (size_t i = 0; i < f->n_strings; i++)
 		free(f->strings[i]);
 	free(f->conf);
+	if (f->proc_fd >= 0)
+		close(f->proc_fd);
 	free(f);
 }
