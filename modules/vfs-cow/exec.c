@@ -30,6 +30,7 @@ struct exec {
 	const char *argv[2 * (MAX_DEPTH + 1) + 1];
 	size_t first;
 	bool native; /* so far the host kernel would do the same */
+	bool lax;    /* of what is native leave the permission to the kernel */
 };
 
 #define ARGV_END BV_ROWS_OF(((struct exec *)0)->argv)
@@ -42,6 +43,8 @@ static int executable(struct exec *x, struct loc *l)
 		return -EACCES;
 	if (l->view == V_ANON)
 		return l->st.st_mode & 0111 ? 0 : -EACCES; /* the kernel looks closer */
+	if (x->lax && l->native && wall_allows(x->v, l->path))
+		return 0;
 	return perm_access(x->v, x->call, l, X_OK);
 }
 
@@ -113,8 +116,8 @@ static int real_path(const struct exec *x, struct loc *l, char out[PATH_MAX], st
 	return 0;
 }
 
-/* Follows #! lines from l until it is a binary, whose header and file are returned. */
-static int follow_scripts(struct exec *x, struct loc *l, struct header *h, int *file)
+/* Follows #! lines from l until it is a binary, of which p tells. */
+static int follow_scripts(struct exec *x, struct loc *l, struct program_info *p)
 {
 	x->argv[x->first = ARGV_END - 1] = x->filename;
 	for (size_t depth = 0;; depth++) {
@@ -124,24 +127,16 @@ static int follow_scripts(struct exec *x, struct loc *l, struct header *h, int *
 		x->native &= l->native && wall_allows(x->v, l->path);
 		if (depth > MAX_DEPTH)
 			return -ELOOP;
-		int fd = l->fd >= 0 ? l->fd : l->path_fd; /* left by the probe */
-		bv_autofd int got = -1;
-		if (fd < 0)
-			return -EACCES;
-		/* Unreadable for us, but the kernel may still run it: as a binary, for a script's
-		 * interpreter could not read it either. */
-		if (header_read(fd, h, &got) < 0)
-			h->len = 0;
-		if (!h->len || !header_script(h, s)) {
-			*file = bv_take_fd(&got);
-			return 0;
-		}
+		int r = program_look(x->v, l, p);
+		if (r < 0 || p->kind != PROGRAM_SCRIPT)
+			return r;
+		*s = p->script;
 		if (x->closing)
 			return -ENOENT; /* execveat(2), BUGS: the interpreter could not open it */
 		if (s->arg[0])
 			x->argv[--x->first] = s->arg;
 		x->argv[--x->first] = s->interp;
-		int r = resolve(x, AT_FDCWD, s->interp, 0, &next);
+		r = resolve(x, AT_FDCWD, s->interp, 0, &next);
 		if (r < 0)
 			return r;
 		loc_fini(l);
@@ -150,27 +145,26 @@ static int follow_scripts(struct exec *x, struct loc *l, struct header *h, int *
 }
 
 /* The real path of the ELF interpreter if it is not the one that the kernel would find; else "". */
-static int elf_interp(struct exec *x, const struct loc *program, const struct header *h, int file, char out[PATH_MAX])
+static int elf_interp(struct exec *x, const struct loc *program, const struct program_info *p, char out[PATH_MAX])
 {
 	const char *made = x->v->exec_dir;
-	char name[PATH_MAX];
 	struct stat st;
 	struct loc l;
 
 	out[0] = '\0';
 	if (program->view == V_ANON && strncmp(program->path, made, strlen(made)) == 0)
 		return 0; /* /proc/self/exe of a copy of ours: it names the right one already */
-	int r = h->len ? header_interp(h, file, name) : 0;
-	if (r <= 0 || known_native(x->v, name))
-		return r < 0 ? r : 0;
-	r = resolve(x, AT_FDCWD, name, 0, &l);
+	if (!p->interp[0])
+		return 0;
+	const char *end = shortcut_end(x->v, p->interp);
+	if (end && wall_allows(x->v, end))
+		return 0;
+	int r = resolve(x, AT_FDCWD, p->interp, 0, &l);
 	if (r < 0)
 		return r;
 	bool native = l.native && wall_allows(x->v, l.path);
 	x->native &= native;
-	if (native)
-		known_add(x->v, name);
-	else
+	if (!native)
 		r = real_path(x, &l, out, &st);
 	loc_fini(&l);
 	return r;
@@ -213,7 +207,7 @@ static void comm_of(const struct exec *x, const struct loc *l, const char *real,
 }
 
 /* Runs the binary at l by a path of ours. */
-static enum bv_verdict run(struct exec *x, struct loc *l, int file, const char *interp)
+static enum bv_verdict run(struct exec *x, struct loc *l, const char *interp)
 {
 	struct vfs *v = x->v;
 	char real[PATH_MAX], target[PATH_MAX], name[NAME_MAX + 1];
@@ -222,10 +216,10 @@ static enum bv_verdict run(struct exec *x, struct loc *l, int file, const char *
 
 	comm_of(x, l, r == 0 ? real : "", name);
 	bool outside = r == 0 && v->landlock && strncmp(real, "/proc/", 6) != 0 && !wall_allows(v, real);
-	if (outside && file < 0)
-		r = -EACCES;
 	if (r == 0 && (*interp || outside)) {
-		r = made_copy(v, file, &st, l->path, interp, real);
+		bv_autofd int file = program_open(v, l);
+
+		r = file < 0 ? -EACCES : made_copy(v, file, &st, l->path, interp, real);
 		if (r == MADE_LATER)
 			return made_defer(v, x->call, file, &st, l->path, interp, x->handler);
 	}
@@ -249,30 +243,41 @@ static enum bv_verdict run(struct exec *x, struct loc *l, int file, const char *
 	return v->host->redirect(x->call, &to);
 }
 
-static enum bv_verdict exec_at(struct exec *x, struct loc *l)
+/* What runs when the file at l is executed: l becomes the binary, interp as elf_interp() says. */
+static int look(struct exec *x, struct loc *l, char interp[PATH_MAX])
+{
+	struct program_info p;
+
+	x->native = true;
+	int r = follow_scripts(x, l, &p);
+	return r < 0 ? r : elf_interp(x, l, &p, interp);
+}
+
+/* Path and flags are the guest's, w what they mean to a walk. */
+static enum bv_verdict exec_path(struct exec *x, unsigned w)
 {
 	struct vfs *v = x->v;
 	char interp[PATH_MAX];
-	struct header h;
-	bv_autofd int file = -1;
+	struct loc l;
+	int r = resolve(x, x->dirfd, x->path, w, &l);
 
-	x->native = true;
-	if (x->flags & EXECVE_CHECK)
-		return REPLY(v, x->call, 0); /* asks about this file, not its interpreters */
-	int r = follow_scripts(x, l, &h, &file);
-	if (r == 0)
-		r = elf_interp(x, l, &h, file, interp);
 	if (r < 0)
 		return REPLY(v, x->call, r);
+	r = look(x, &l, interp);
+	bool native = r == 0 && x->native && v->landlock;
+	enum bv_verdict verdict = BV_PASS;
 	/*
 	 * The kernel reads the path again, and another thread may have changed it.  Landlock makes
 	 * that harmless: only what is shown may be executed (a hidden file is not), and executing
 	 * writes nothing.  A guest that does this to itself at worst runs the host's version of a
 	 * program in place of its own.
 	 */
-	if (x->native && v->landlock)
-		return BV_CONTINUE;
-	return run(x, l, file, interp);
+	if (native)
+		verdict = BV_CONTINUE;
+	else if (!x->lax)
+		verdict = r < 0 ? REPLY(v, x->call, r) : run(x, &l, interp);
+	loc_fini(&l);
+	return verdict;
 }
 
 /* close_on_exec() of the guest's descriptor. */
@@ -294,7 +299,6 @@ static bool closes_on_exec(const struct vfs *v, struct bv_call *call, int fd)
 static enum bv_verdict do_exec(struct exec *x, uint64_t ptr)
 {
 	struct vfs *v = x->v;
-	struct loc l;
 	unsigned w = (x->flags & AT_EMPTY_PATH ? W_EMPTY : 0) | (x->flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0);
 	ssize_t n = v->host->mem_read_str(x->call, x->path, ptr, sizeof(x->path));
 
@@ -312,12 +316,21 @@ static enum bv_verdict do_exec(struct exec *x, uint64_t ptr)
 		x->closing = closes_on_exec(v, x->call, x->dirfd);
 		x->by_fd = !x->path[0];
 	}
-	int r = resolve(x, x->dirfd, x->path, w, &l);
-	if (r < 0)
+	if (x->flags & EXECVE_CHECK) { /* asks about this file, not its interpreters */
+		struct loc l;
+		int r = resolve(x, x->dirfd, x->path, w, &l);
+
+		if (r == 0)
+			loc_fini(&l);
 		return REPLY(v, x->call, r);
-	enum bv_verdict verdict = exec_at(x, &l);
-	loc_fini(&l);
-	return verdict;
+	}
+	/* Nearly everything is for the kernel to run, which looks at permissions itself. */
+	x->lax = v->landlock;
+	enum bv_verdict verdict = exec_path(x, w);
+	if (verdict != BV_PASS)
+		return verdict;
+	x->lax = false;
+	return exec_path(x, w);
 }
 
 BV_SYSCALL(execve)

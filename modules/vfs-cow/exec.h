@@ -18,8 +18,8 @@ struct script {
 	char interp[SCRIPT_SIZE], arg[SCRIPT_SIZE]; /* arg: "" when none */
 };
 
-/* Reads it through fd, an O_PATH or other descriptor of ours; *file gets one for reading. */
-int header_read(int fd, struct header *h, int *file);
+/* Of a file open for reading. */
+int header_read(int file, struct header *h);
 /* Whether it is a #! script that the kernel would run; fills s. */
 bool header_script(const struct header *h, struct script *s);
 /* The PT_INTERP path of a native ELF program: 1 and path; 0 when it has none or is something else. */
@@ -33,16 +33,23 @@ int image_copy(int from, int to, const char *interp);
 struct exec_cache {
 	int dir; /* O_PATH of exec_dir */
 	unsigned long serial;
-	struct made *made;   /* exec_made.c */
-	struct known *known; /* exec_known.c */
+	struct made *made;       /* exec_made.c */
+	struct program *program; /* exec_program.c */
 };
 
-/* ---- exec_known.c ---- */
-/* True when the host kernel, given this absolute path, would find the right object by itself. */
-bool known_native(struct vfs *v, const char *path);
-/* Remembers a path that a walk has just found native. */
-void known_add(struct vfs *v, const char *path);
-void known_free(struct known *first);
+/* ---- exec_program.c ---- */
+enum program_kind { PROGRAM_OTHER, PROGRAM_SCRIPT, PROGRAM_ELF };
+/* What the kernel would make of a file. */
+struct program_info {
+	enum program_kind kind;
+	struct script script;  /* PROGRAM_SCRIPT */
+	char interp[PATH_MAX]; /* PROGRAM_ELF: its interpreter; "" without one */
+};
+/* Of the object at l, whose st is filled.  0; -errno. */
+int program_look(struct vfs *v, struct loc *l, struct program_info *out);
+/* A descriptor of the object at l for reading, or -errno. */
+int program_open(struct vfs *v, struct loc *l);
+void program_forget(struct vfs *v);
 
 /* ---- exec_made.c ---- */
 /* A symlink named `name` to the real path target: its path.  0 or -errno. */

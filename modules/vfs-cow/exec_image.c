@@ -11,16 +11,10 @@
 
 #include "exec.h"
 
-int header_read(int fd, struct header *h, int *file)
+int header_read(int file, struct header *h)
 {
-	char path[FD_PATH_MAX];
-
-	real_fd_path(path, fd);
-	*file = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (*file < 0)
-		return -errno;
 	memset(h, 0, sizeof(*h));
-	ssize_t n = pread(*file, h->data, sizeof(h->data), 0);
+	ssize_t n = pread(file, h->data, sizeof(h->data), 0);
 	if (n < 0)
 		return -errno;
 	h->len = (size_t)n;

@@ -62,7 +62,7 @@ void exec_fini(struct vfs *v)
 		v->exec->made = m->next;
 		made_free(m);
 	}
-	known_free(v->exec->known);
+	program_forget(v);
 	if (v->exec->dir >= 0)
 		close(v->exec->dir);
 	free(v->exec);

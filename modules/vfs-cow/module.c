@@ -63,6 +63,7 @@ static void fini(void *self)
 	store_close(v);
 	moved_free(v);
 	wall_free(v);
+	shortcut_free(v);
 	identity_free(v);
 	tree_drop(v->root);
 	free_mounts(v);

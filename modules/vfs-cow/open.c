@@ -217,6 +217,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 	}
 	int flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW);
 	v->host->as_guest(q->call);
+	if (l->path_fd < 0 && l->view == V_LOWER && l->probed)
+		l->path_fd = loc_open_path(v, l);
 	if (l->path_fd >= 0) {
 		char path[FD_PATH_MAX];
 

@@ -129,6 +129,7 @@ struct vfs {
 	struct store_reg *stores;   /* registered schemes */
 	struct identity *identities; /* copies of hard-linked host files */
 	struct wall *wall;          /* paths open to the kernel */
+	struct shortcut *shortcuts; /* where the host's symlinks lead */
 	struct moved *moved;        /* lower directories renamed inside */
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
@@ -212,6 +213,24 @@ int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
 int loc_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st);
 /* An owned descriptor of the object usable for reading metadata: O_PATH, of the representing side. */
 int loc_open_path(struct vfs *v, struct loc *l);
+
+/* ---- shortcut.c: absolute paths that lead through the host's symlinks to the host's object ---- */
+#define SHORTCUT_HOPS 6
+/* The symlinks that a walk followed. */
+struct trail {
+	unsigned n, len, at[SHORTCUT_HOPS];
+	bool lost; /* one was not the host's, or there were too many */
+	char text[512];
+};
+void trail_add(struct trail *t, const char *path, size_t len);
+/* Remembers how a walk of path came to l, if it is worth it. */
+void shortcut_add(struct vfs *v, const char *path, const struct trail *t, const struct loc *l);
+/* Walks path by memory: true when l is filled (probed, without descriptor).  As the caller. */
+bool shortcut_walk(struct vfs *v, const char *path, bool nofollow, struct loc *l);
+/* Where the host kernel, given this absolute path, would by itself find the right object, if that is
+ * known; else NULL.  The tree's until its next change. */
+const char *shortcut_end(struct vfs *v, const char *path);
+void shortcut_free(struct vfs *v);
 
 /* ---- perm.c: permission of the calling guest where the kernel does not check for us ---- */
 int perm_access(struct vfs *v, struct bv_call *call, struct loc *l, int mode); /* R_OK|W_OK|X_OK; -EACCES, -EROFS */

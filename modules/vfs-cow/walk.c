@@ -2,49 +2,26 @@
 /*
  * Path resolution in the virtual tree (path_resolution(7)).  A clean path costs one openat2;
  * only when that meets a symlink, or when the path holds "..", is it walked component by
- * component.  The host kernel never follows a symlink on our behalf.
+ * component.  The host kernel never follows a symlink on our behalf, but the host's own where we
+ * know already where they lead (shortcut.c).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfs.h"
+#include "walk.h"
 
-#define AGAIN 1      /* a symlink was expanded: walk on from there */
 #define MAX_LINKS 40 /* MAXSYMLINKS of the kernel (include/linux/namei.h) */
 
-/* Without a call it is the supervisor that asks (bv_vfs.open_read). */
-static void as_caller(struct vfs *v, struct bv_call *call)
-{
-	if (call)
-		v->host->as_guest(call);
-}
-
-/* State of one resolution: where we are (path in l, spot) and what remains (todo). */
-struct walk {
-	struct vfs *v;
-	struct bv_call *call;
-	struct loc *l;
-	struct spot at;
-	unsigned flags, links;
-	bool slashed;    /* what an expanded link stood for had a slash behind it */
-	size_t start_len; /* length of the directory where it began, 0: the root; search begins there */
-	size_t root_len; /* W_BENEATH, W_IN_ROOT: length of the start's path, which is not left */
-	dev_t dev;       /* W_NO_XDEV: the start's device */
-	char todo[2 * PATH_MAX];
-	char *rest;
-	char target[PATH_MAX];
-};
-
-static bool identity(const struct spot *s)
+bool walk_identity(const struct spot *s)
 {
 	return (s->view == V_LOWER || s->view == V_MERGED || s->view == V_RW || s->view == V_RO) &&
 	       (s->mount->source == NULL || strcmp(s->mount->source, s->mount->at) == 0);
 }
 
 /* Back to the root, which W_IN_ROOT moves to where the walk started. */
-static void go_root(struct walk *w)
+void walk_root(struct walk *w)
 {
 	w->start_len = 0;
 	if (w->flags & W_IN_ROOT) {
@@ -75,7 +52,7 @@ static int go_down(struct walk *w, const char *name, size_t len)
 	l->path[l->len] = '\0';
 	l->dir_view = w->at.view;
 	spot_step(&w->at, name, len);
-	if (!identity(&w->at))
+	if (!walk_identity(&w->at))
 		l->native = false;
 	return 0;
 }
@@ -94,7 +71,7 @@ static int go_up(struct walk *w)
 	if (w->start_len > l->len)
 		w->start_len = l->len;
 	spot_at(w->v, l->path, &w->at);
-	if (!identity(&w->at))
+	if (!walk_identity(&w->at))
 		l->native = false;
 	return 0;
 }
@@ -129,7 +106,7 @@ static int open_place(struct walk *w, size_t len, int flags)
 		l->path[start] = '\0';
 		bv_autofd int dir = real_open(w->v, l, l->view, O_PATH | O_DIRECTORY, 0);
 		l->path[start] = cut;
-		as_caller(w->v, w->call);
+		walk_as_caller(w->v, w->call);
 		const char *rest = l->path + start + strspn(l->path + start, "/");
 		fd = dir < 0 ? fd : real_openat(dir, rest, flags, 0);
 	}
@@ -138,7 +115,7 @@ static int open_place(struct walk *w, size_t len, int flags)
 }
 
 /* Is there something, and what?  Fills l->st and l->path_fd. -ELOOP: a symlink stands before it. */
-static int probe(struct walk *w)
+int walk_probe(struct walk *w)
 {
 	struct loc *l = w->l;
 	int fd;
@@ -163,7 +140,7 @@ static int probe(struct walk *w)
 		if (r == 0)
 			r = synth_stat(w->v, w->call, l, &l->st);
 		l->probed = r == 0;
-		as_caller(w->v, w->call);
+		walk_as_caller(w->v, w->call);
 		return r == -EXDEV ? -ENOENT : r;
 	}
 	default:
@@ -195,7 +172,7 @@ static int expand_link(struct walk *w, const char *text, size_t len)
 		return go_up(w);
 	if (w->flags & W_BENEATH)
 		return -EXDEV;
-	go_root(w);
+	walk_root(w);
 	return 0;
 }
 
@@ -213,6 +190,10 @@ static int expand_here(struct walk *w)
 	}
 	if (n < 0)
 		return -errno;
+	if (l->view == V_LOWER)
+		trail_add(&w->trail, l->path, l->len);
+	else
+		w->trail.lost = true;
 	w->target[n] = '\0';
 	w->slashed |= l->must_dir;
 	return expand_link(w, w->target, (size_t)n);
@@ -242,7 +223,7 @@ static int follow_magic(struct walk *w)
 	l->magic = true;
 	l->native = false;
 	int r = loc_from_fd(w->v, l);
-	as_caller(w->v, w->call);
+	walk_as_caller(w->v, w->call);
 	if (r < 0)
 		return r;
 	if (*w->rest) { /* more to come: only a directory with a place in the tree leads on */
@@ -284,7 +265,7 @@ static int finish(struct walk *w, int probed)
 	return 0;
 }
 
-/* Component by component, up to the end or the first plain symlink: then AGAIN. */
+/* Component by component, up to the end or the first plain symlink: then WALK_AGAIN. */
 static int walk_slowly(struct walk *w)
 {
 	struct loc *l = w->l;
@@ -294,7 +275,7 @@ static int walk_slowly(struct walk *w)
 		skip_slashes(w);
 		size_t len = strcspn(w->rest, "/");
 		if (!len) { /* only "/", "." or ".." so far, or a trailing slash */
-			int r = probe(w);
+			int r = walk_probe(w);
 			l->dotted = true;
 			return finish(w, r);
 		}
@@ -304,7 +285,7 @@ static int walk_slowly(struct walk *w)
 		if (len > NAME_MAX)
 			return -ENAMETOOLONG;
 		if (!dir) {
-			int r = probe(w);
+			int r = walk_probe(w);
 			if (r < 0)
 				return r;
 			if (!S_ISDIR(l->st.st_mode))
@@ -321,6 +302,7 @@ static int walk_slowly(struct walk *w)
 			int up = go_up(w);
 			if (up < 0)
 				return up;
+			w->trail.lost = true;
 			w->rest = after;
 			if (last)
 				l->must_dir = true;
@@ -338,7 +320,7 @@ static int walk_slowly(struct walk *w)
 			l->must_dir = true;
 		if (!last && w->at.view == V_MERGED)
 			continue;
-		r = probe(w);
+		r = walk_probe(w);
 		if (r < 0) {
 			if (last)
 				return finish(w, r);
@@ -362,7 +344,7 @@ static int walk_slowly(struct walk *w)
 				continue;
 			}
 			r = expand_here(w);
-			return r < 0 ? r : AGAIN;
+			return r < 0 ? r : WALK_AGAIN;
 		}
 		if (last)
 			return finish(w, 0);
@@ -417,7 +399,7 @@ static int walk_fast(struct walk *w, int *result)
 		l->dotted = true;
 	if (w->at.view == V_SYNTH && !(w->flags & W_NOFOLLOW))
 		return 0;
-	int r = probe(w);
+	int r = walk_probe(w);
 	if (r == -ELOOP)
 		return 0;
 	if (r == 0 && S_ISLNK(l->st.st_mode) && (!(w->flags & W_NOFOLLOW) || l->must_dir)) {
@@ -426,7 +408,7 @@ static int walk_fast(struct walk *w, int *result)
 		w->rest += strlen(w->rest);
 		*result = ++w->links > MAX_LINKS ? -ELOOP : expand_here(w);
 		if (*result == 0)
-			*result = AGAIN;
+			*result = WALK_AGAIN;
 		return 1;
 	}
 	if (r == -ENOENT && (w->flags & W_CREATE) && l->view != V_NONE) {
@@ -452,70 +434,8 @@ static int walk_fast(struct walk *w, int *result)
 	return 1;
 }
 
-/* "." in a removed directory is still that directory, though it has no path any more. */
-static int here(struct walk *w, int dirfd)
-{
-	struct loc *l = w->l;
-
-	if (dirfd == AT_FDCWD) {
-		int dir = w->v->host->proc_fd(w->call);
-
-		l->fd = dir < 0 ? -1 : openat(dir, "cwd", O_PATH | O_CLOEXEC);
-		if (dir < 0)
-			return dir;
-	} else
-		l->fd = w->v->host->get_fd(w->call, dirfd);
-	if (l->fd < 0)
-		return dirfd == AT_FDCWD ? -errno : l->fd;
-	int r = loc_from_fd(w->v, l);
-	if (r == 0 && !S_ISDIR(l->st.st_mode))
-		r = -ENOTDIR;
-	if (r < 0)
-		loc_fini(l);
-	l->dotted = l->must_dir = true;
-	return r;
-}
-
-/* The virtual path where a relative one starts. */
-static int start_at(struct walk *w, int dirfd, const char *path)
-{
-	char link[32], real[PATH_MAX + 1];
-	enum view view;
-	struct loc *l = w->l;
-
-	if (dirfd == AT_FDCWD) {
-		memcpy(link, "cwd", 4);
-	} else if (dirfd < 0) {
-		return -EBADF;
-	} else {
-		snprintf(link, sizeof(link), "fd/%d", dirfd);
-	}
-	int dir = w->v->host->proc_fd(w->call);
-	ssize_t n = dir < 0 ? dir : readlinkat(dir, link, real, sizeof(real) - 1);
-	if (dir < 0)
-		return dir;
-	if (n < 0)
-		return errno == ENOENT && dirfd != AT_FDCWD ? -EBADF : -errno;
-	real[n] = '\0';
-	if (real[0] != '/')
-		return -ENOTDIR;
-	ssize_t len = real_shown(w->v, real, l->path, &view);
-	/* A removed directory of the upper says so in its path, which then leads to nothing. */
-	if (len >= 0 && view == V_UPPER && gone_dir(w->v, l, real))
-		len = -ENOENT;
-	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
-		len = gone_path(w->v, real, l->path);
-	if (len < 0)
-		return (int)len;
-	l->len = w->start_len = (size_t)len;
-	spot_at(w->v, l->path, &w->at);
-	if (!identity(&w->at))
-		l->native = false;
-	return 0;
-}
-
-/* From where we are: the fast way, else the slow one.  0, -errno, AGAIN. */
-static int walk_on(struct walk *w)
+/* From where we are: the fast way, else the slow one.  0, -errno, WALK_AGAIN. */
+int walk_on(struct walk *w)
 {
 	struct loc *l = w->l;
 	/* The fast way changes l and `at` as it goes: keep the start for the slow one. */
@@ -537,69 +457,4 @@ static int walk_on(struct walk *w)
 	l->dotted = false;
 	w->at = start;
 	return walk_slowly(w);
-}
-
-static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags,
-                         struct loc *l)
-{
-	struct walk w;
-	int r;
-
-	loc_init(l);
-	w.v = v;
-	w.call = call;
-	w.l = l;
-	w.flags = flags;
-	w.links = 0;
-	w.slashed = false;
-	w.start_len = 0;
-	if (!*path) {
-		if (!(flags & W_EMPTY))
-			return -ENOENT;
-		if (dirfd != AT_FDCWD)
-			return vfs_loc_fd(v, call, dirfd, l);
-		path = ".";
-	}
-	w.root_len = 0;
-	if (flags & W_BENEATH && path[0] == '/')
-		return -EXDEV;
-	if (flags & (W_BENEATH | W_IN_ROOT | W_NO_XDEV)) {
-		if (path[0] == '/' && !(flags & W_IN_ROOT)) {
-			go_root(&w);
-		} else if ((r = start_at(&w, dirfd, path)) < 0) {
-			return r;
-		}
-		w.root_len = l->len;
-		as_caller(v, call);
-		r = probe(&w);
-		w.dev = l->st.st_dev;
-		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
-			loc_fini(l);
-			return r < 0 ? r : -ENOTDIR;
-		}
-	} else if (path[0] == '/')
-		go_root(&w);
-	else if ((r = start_at(&w, dirfd, path)) < 0)
-		return r == -ENOENT && strcmp(path, ".") == 0 ? here(&w, dirfd) : r;
-	size_t n = strlen(path);
-	if (n >= PATH_MAX)
-		return -ENAMETOOLONG;
-	memcpy(w.todo, path, n + 1);
-	w.rest = w.todo;
-	as_caller(v, call);
-	do
-		r = walk_on(&w);
-	while (r == AGAIN);
-	if (r < 0)
-		loc_fini(l);
-	return r;
-}
-
-int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
-{
-	/* Where it begins is read as ourselves, the search is the guest's. */
-	v->host->as_creds(NULL);
-	int r = walk_as_guest(v, call, dirfd, path, flags, l);
-	v->host->as_creds(NULL);
-	return r;
 }

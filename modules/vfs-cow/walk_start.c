@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a path resolution begins: the root, the caller's working directory, a descriptor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walk.h"
+
+void walk_as_caller(struct vfs *v, struct bv_call *call)
+{
+	if (call)
+		v->host->as_guest(call);
+}
+
+/* "." in a removed directory is still that directory, though it has no path any more. */
+static int here(struct walk *w, int dirfd)
+{
+	struct loc *l = w->l;
+
+	if (dirfd == AT_FDCWD) {
+		int dir = w->v->host->proc_fd(w->call);
+
+		l->fd = dir < 0 ? -1 : openat(dir, "cwd", O_PATH | O_CLOEXEC);
+		if (dir < 0)
+			return dir;
+	} else
+		l->fd = w->v->host->get_fd(w->call, dirfd);
+	if (l->fd < 0)
+		return dirfd == AT_FDCWD ? -errno : l->fd;
+	int r = loc_from_fd(w->v, l);
+	if (r == 0 && !S_ISDIR(l->st.st_mode))
+		r = -ENOTDIR;
+	if (r < 0)
+		loc_fini(l);
+	l->dotted = l->must_dir = true;
+	return r;
+}
+
+/* The virtual path where a relative one starts. */
+static int start_at(struct walk *w, int dirfd, const char *path)
+{
+	char link[32], real[PATH_MAX + 1];
+	enum view view;
+	struct loc *l = w->l;
+
+	if (dirfd == AT_FDCWD) {
+		memcpy(link, "cwd", 4);
+	} else if (dirfd < 0) {
+		return -EBADF;
+	} else {
+		snprintf(link, sizeof(link), "fd/%d", dirfd);
+	}
+	int dir = w->v->host->proc_fd(w->call);
+	ssize_t n = dir < 0 ? dir : readlinkat(dir, link, real, sizeof(real) - 1);
+	if (dir < 0)
+		return dir;
+	if (n < 0)
+		return errno == ENOENT && dirfd != AT_FDCWD ? -EBADF : -errno;
+	real[n] = '\0';
+	if (real[0] != '/')
+		return -ENOTDIR;
+	ssize_t len = real_shown(w->v, real, l->path, &view);
+	/* A removed directory of the upper says so in its path, which then leads to nothing. */
+	if (len >= 0 && view == V_UPPER && gone_dir(w->v, l, real))
+		len = -ENOENT;
+	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
+		len = gone_path(w->v, real, l->path);
+	if (len < 0)
+		return (int)len;
+	l->len = w->start_len = (size_t)len;
+	spot_at(w->v, l->path, &w->at);
+	if (!walk_identity(&w->at))
+		l->native = false;
+	return 0;
+}
+
+static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags,
+                         struct loc *l)
+{
+	struct walk w;
+	int r;
+
+	loc_init(l);
+	w.v = v;
+	w.call = call;
+	w.l = l;
+	w.flags = flags;
+	w.links = 0;
+	w.slashed = false;
+	w.start_len = 0;
+	w.trail.n = w.trail.len = 0;
+	w.trail.lost = (flags & W_RESOLVE) || path[0] != '/';
+	if (!*path) {
+		if (!(flags & W_EMPTY))
+			return -ENOENT;
+		if (dirfd != AT_FDCWD)
+			return vfs_loc_fd(v, call, dirfd, l);
+		path = ".";
+	}
+	w.root_len = 0;
+	if (flags & W_BENEATH && path[0] == '/')
+		return -EXDEV;
+	if (flags & (W_BENEATH | W_IN_ROOT | W_NO_XDEV)) {
+		if (path[0] == '/' && !(flags & W_IN_ROOT)) {
+			walk_root(&w);
+		} else if ((r = start_at(&w, dirfd, path)) < 0) {
+			return r;
+		}
+		w.root_len = l->len;
+		walk_as_caller(v, call);
+		r = walk_probe(&w);
+		w.dev = l->st.st_dev;
+		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
+			loc_fini(l);
+			return r < 0 ? r : -ENOTDIR;
+		}
+	} else if (path[0] == '/')
+		walk_root(&w);
+	else if ((r = start_at(&w, dirfd, path)) < 0)
+		return r == -ENOENT && strcmp(path, ".") == 0 ? here(&w, dirfd) : r;
+	size_t n = strlen(path);
+	if (n >= PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(w.todo, path, n + 1);
+	w.rest = w.todo;
+	walk_as_caller(v, call);
+	if (!w.trail.lost && shortcut_walk(v, path, flags & W_NOFOLLOW, l))
+		return 0;
+	do
+		r = walk_on(&w);
+	while (r == WALK_AGAIN);
+	if (r < 0)
+		loc_fini(l);
+	else
+		shortcut_add(v, path, &w.trail, l);
+	return r;
+}
+
+int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
+{
+	/* Where it begins is read as ourselves, the search is the guest's. */
+	v->host->as_creds(NULL);
+	int r = walk_as_guest(v, call, dirfd, path, flags, l);
+	v->host->as_creds(NULL);
+	return r;
+}
