@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Absolute paths with symlinks in them that lead, by the host's symlinks alone, to the host's own
- * object: /bin/sh, /lib/x86_64-linux-gnu/libc.so.6, /lib64/ld-linux-x86-64.so.2.  Every program
- * walks a few of them at its start.  Remembered is where such a path leads through and to: each
- * time the tree is asked whether one of these places has changed, and a single look whether the
- * host still has the same object at the end.  If so, a walk would have come to the same.
+ * Absolute paths that lead, by the host's symlinks alone or without any, to the host's own object:
+ * /bin/sh, /lib/x86_64-linux-gnu/libc.so.6, /lib64/ld-linux-x86-64.so.2.  Every program walks a few
+ * of them at its start.  Remembered is where such a path leads through and to: each time the tree
+ * is asked whether one of these places has changed, and a single look whether the host still has
+ * the same object at the end.  If so, a walk would have come to the same.
+ *
+ * One with symlinks is remembered at once, since walking it is slow; a plain one when it is met a
+ * second time, so that a find over everything does not fill the memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +15,7 @@
 
 #include "vfs.h"
 
-#define MAX_SHORTCUTS 256
+#define MAX_SHORTCUTS 1024
 
 struct shortcut {
 	UT_hash_handle hh; /* by path, the one used least lately first */
@@ -81,7 +84,7 @@ bool shortcut_walk(struct vfs *v, const char *path, bool nofollow, struct loc *l
 	if (!c || (nofollow && c->tail) || s.view != V_LOWER)
 		return false;
 	/* The host's own symlinks, which no guest can have made, may be followed by the kernel. */
-	if (stat(path, &l->st) < 0)
+	if ((nofollow ? lstat : stat)(path, &l->st) < 0)
 		return false; /* perhaps closed to this guest only */
 	if (l->st.st_dev != c->dev || l->st.st_ino != c->ino) {
 		drop(v, c);
@@ -109,12 +112,27 @@ void trail_add(struct trail *t, const char *path, size_t len)
 	t->len += len + 1;
 }
 
+/* Was path met before?  Forgets by and by. */
+static bool met(struct vfs *v, const char *path, size_t len)
+{
+	unsigned h;
+
+	HASH_JEN(path, len, h);
+	uint32_t *slot = &v->met[h % BV_ROWS_OF(v->met)];
+	bool before = *slot == h;
+
+	*slot = h;
+	return before;
+}
+
 void shortcut_add(struct vfs *v, const char *path, const struct trail *t, const struct loc *l)
 {
 	size_t len = strlen(path), at = len + 1;
 	struct shortcut *c;
 
-	if (t->lost || !t->n || !l->native || l->view != V_LOWER || !l->probed || l->magic || l->must_dir || l->dotted)
+	if (t->lost || !l->native || l->view != V_LOWER || !l->probed || l->magic || l->must_dir || l->dotted)
+		return;
+	if (!t->n && !met(v, path, len))
 		return;
 	HASH_FIND(hh, v->shortcuts, path, len, c);
 	if (c)
@@ -133,7 +151,7 @@ void shortcut_add(struct vfs *v, const char *path, const struct trail *t, const 
 		c->hop[i] = c->path + at + t->at[i];
 	c->hop[t->n] = c->path + at + t->len;
 	memcpy(c->hop[t->n], l->path, l->len + 1);
-	c->tail = strcmp(c->hop[0], path) == 0;
+	c->tail = t->n && strcmp(c->hop[0], path) == 0;
 	HASH_ADD_KEYPTR(hh, v->shortcuts, c->path, len, c);
 }
 

@@ -130,6 +130,7 @@ struct vfs {
 	struct identity *identities; /* copies of hard-linked host files */
 	struct wall *wall;          /* paths open to the kernel */
 	struct shortcut *shortcuts; /* where the host's symlinks lead */
+	uint32_t met[1024];         /* hashes of paths walked lately */
 	struct moved *moved;        /* lower directories renamed inside */
 	unsigned char pts[4096 / 8]; /* /dev/pts numbers made or inherited by this sandbox */
 	char *exec_dir;             /* private directory for exec aliases; inside the run directory */
