@@ -26,7 +26,7 @@ static const struct bv_option options[] = {
      NULL, "Paths that do not exist inside: secrets and sockets of the host."},
     {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
      "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
-     "Names shown in /dev; all others are hidden."},
+     "Names of the host shown in /dev; no other is, whenever it appears."},
     {"kernel_opens", BV_OPT_BOOL, offsetof(struct conf, kernel_opens), "yes", NULL,
      "Let the kernel itself open clean host files for reading, behind Landlock; no: hand over every descriptor."},
     {"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,

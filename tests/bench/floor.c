@@ -8,6 +8,7 @@
  *   open_close_native, open_close     the path is read, opened by us and injected
  *   stat_native, stat                 the path is read, stat'ed by us and written back
  *   continue                          the kernel runs it after all
+ *   lseek_native, lseek_filtered      let through: what having any filter costs each call
  *
  * With the argument "poll" the loop polls the listener and an idle epoll instance before each
  * RECV, as bvisor must in order to see other events; with "epoll" it uses epoll_wait for that.
@@ -92,6 +93,11 @@ static void one_continue(void)
 	syscall(SYS_getpgid, 0);
 }
 
+static void one_lseek(void)
+{
+	syscall(SYS_lseek, 0, 0, SEEK_CUR); /* wherever it leads: the way there counts */
+}
+
 static void measure(const char *name, void (*one)(void))
 {
 	uint64_t round[ROUNDS];
@@ -138,6 +144,7 @@ static int guest(const int *ready)
 	measure("getppid_native", one_getppid);
 	measure("open_close_native", one_open_close);
 	measure("stat_native", one_stat);
+	measure("lseek_native", one_lseek);
 	listener = install();
 	must(listener >= 0, "seccomp");
 	must(write(ready[1], &listener, sizeof(listener)) == sizeof(listener), "write");
@@ -145,6 +152,7 @@ static int guest(const int *ready)
 	measure("getppid_trapped", one_getppid);
 	measure("continue", one_continue);
 	measure("stat", one_stat);
+	measure("lseek_filtered", one_lseek);
 	measure("open_close", one_open_close);
 	return 0;
 }
