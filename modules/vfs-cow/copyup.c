@@ -13,7 +13,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "vfs.h"
+#include "origin.h"
+#include "whiteout.h"
 
 /* A file being filled. */
 struct blank {
@@ -41,7 +42,7 @@ static int blank_open(struct blank *b)
 	if (errno != EOPNOTSUPP && errno != EISDIR)
 		return -errno;
 	for (unsigned i = 0;; i++) { /* a filesystem without O_TMPFILE */
-		snprintf(b->temp, sizeof(b->temp), ".wh..wh.temp.%d.%u", getpid(), i);
+		snprintf(b->temp, sizeof(b->temp), WHITEOUT_TEMP_PREFIX "%d.%u", getpid(), i);
 		b->fd = openat(b->dir, b->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (b->fd >= 0)
 			return 0;
@@ -91,7 +92,7 @@ static int copy_range(int from, int to, off_t at, off_t end)
 	return 0;
 }
 
-static int copy_data(int from, int to, off_t size)
+int file_copy(int from, int to, off_t size)
 {
 	off_t at = 0;
 
@@ -125,6 +126,7 @@ static int settle(struct vfs *v, struct loc *l, struct blank *b, int src, const 
 	int r = blank_place(b, name);
 	if (r < 0)
 		return r;
+	origin_note(v, l->path, st);
 	r = upper_created(v, l, false);
 	if (r == 0 && l->node)
 		l->node->copied = true;
@@ -165,7 +167,7 @@ static int copyup_file(struct vfs *v, struct loc *l, unsigned flags)
 		if ((uint64_t)st.st_size > v->conf->copyup_inline)
 			r = COPYUP_LATER;
 		else
-			r = copy_data(src, b.fd, st.st_size);
+			r = file_copy(src, b.fd, st.st_size);
 	}
 	if (r == 0)
 		r = settle(v, l, &b, src, &st);
@@ -265,7 +267,7 @@ static void job_work(void *arg)
 {
 	struct job *j = arg;
 
-	j->result = copy_data(j->src, j->blank.fd, j->st.st_size);
+	j->result = file_copy(j->src, j->blank.fd, j->st.st_size);
 }
 
 static void job_free(struct job *j)

@@ -11,7 +11,9 @@
 
 static const struct bv_option options[] = {
     {"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
-     "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it below DIR."},
+     "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it below DIR; local:NAME is kept."},
+    {"create", BV_OPT_BOOL, offsetof(struct conf, create), "yes", NULL,
+     "Whether a kept upper layer that does not exist is made; no: not starting is the answer."},
     {"mount", BV_OPT_LINES, offsetof(struct conf, mount), NULL, NULL,
      "One rule a line: cow DIR, ro DIR, rw DIR, hide PATH, tmp DIR, bind SRC DST [ro|rw]. Wins over the keys below."},
     {"tmp", BV_OPT_WORDS, offsetof(struct conf, tmp), "/tmp\n/var/tmp\n/dev/shm", NULL,
@@ -21,7 +23,7 @@ static const struct bv_option options[] = {
      "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/sudoers.d\n"
      "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/docker\n/var/lib/containerd\n"
      "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/.docker\n~/.netrc\n"
-     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.config/gh\n~/.vault-token\n"
+     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.local/state/bvisor\n~/.config/gh\n~/.vault-token\n"
      "/sys/firmware\n/sys/kernel/debug\n/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/bpf\n/sys/fs/cgroup",
      NULL, "Paths that do not exist inside: secrets and sockets of the host."},
     {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
@@ -106,7 +108,7 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 	v->self = host_self;
 	v->host = host;
 	v->conf = conf;
-	v->upper.root_fd = -1;
+	v->upper.root_fd = v->upper.meta_fd = -1;
 	v->svc = vfs_service;
 	v->svc_store = store_service;
 	v->svc_review = review_service;

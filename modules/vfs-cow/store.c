@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The register of copy-on-write stores: `upper = SCHEME:REST` is opened by the store of that
- * scheme, the built-in `tmp` or one that a module adds.
+ * scheme, the built-in `tmp` and `local` or one that a module adds.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "origin.h"
 #include "store.h"
 #include "vfs.h"
 
-int store_tmp_fail(struct store_tmp *t, int err, const char *fmt, ...)
+int store_fail(struct store_why *t, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -62,9 +63,19 @@ static int svc_add(const struct bv_store *store, struct bv_self *self, const str
 	return reg_add(vfs_of(store), ops, ctx);
 }
 
+static const struct bv_store_ops *svc_find(const struct bv_store *store, const char *scheme, void **ctx)
+{
+	const struct store_reg *r = find(vfs_of(store), scheme, strlen(scheme));
+
+	if (r)
+		*ctx = r->ctx;
+	return r ? r->ops : NULL;
+}
+
 const struct bv_store store_service = {
 	.head = BV_HEAD(SERVICE, struct bv_store),
 	.add = svc_add,
+	.find = svc_find,
 };
 
 static int fail(struct vfs *v, int err, const char *why)
@@ -87,29 +98,86 @@ static int fail_scheme(struct vfs *v)
 	return b.failed ? -ENOMEM : fail(v, -EINVAL, b.data);
 }
 
+static const struct bv_store_ops *const built_in[] = {&store_tmp_ops, &store_local_ops};
+
+static int add_built_in(struct vfs *v)
+{
+	for (size_t i = 0; i < BV_ROWS_OF(built_in); i++) {
+		struct store_why *t = calloc(1, sizeof(*t));
+		int r = t ? reg_add(v, built_in[i], t) : -ENOMEM;
+
+		if (r < 0) {
+			free(t);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* What the layer holds already. */
+static int take_kept(struct vfs *v)
+{
+	int r = 0;
+
+	if (v->upper.meta_fd >= 0 && (r = origin_load(v)) < 0)
+		return fail(v, r, r == -EINVAL ? "the layer's meta/origins is not as bvisor writes it" : strerror(-r));
+	if (v->upper.flags & BV_LAYER_KEPT)
+		r = scan_layer(v);
+	if (r == -EUCLEAN)
+		return fail(v, r, "the layer holds names (.wh.*) that bvisor does not give");
+	return r < 0 ? fail(v, r, strerror(-r)) : 0;
+}
+
+static int hide(struct vfs *v, const char *path)
+{
+	struct node *n = tree_find(v->root, path);
+
+	if (n && n->mount && n->mount->rule == R_HIDE)
+		return 0;
+	return mount_add(v, R_HIDE, path, path) ? 0 : -ENOMEM;
+}
+
+/*
+ * The stores' own files are nothing for guests, this layer's or others': who could write there would
+ * choose what somebody else commits.
+ */
+static int hide_stores(struct vfs *v)
+{
+	const char *state = getenv("XDG_STATE_HOME");
+	char kept[PATH_MAX];
+	int r = v->upper.hide[0] ? hide(v, v->upper.hide) : 0;
+
+	/* Its default place is in the list of hidden ones (bvisor.ini). */
+	if (r < 0 || !state || state[0] != '/' ||
+	    (size_t)snprintf(kept, sizeof(kept), "%s/bvisor", state) >= sizeof(kept))
+		return r;
+	bv_autofree char *real = realpath(kept, NULL);
+	return real ? hide(v, real) : 0;
+}
+
 int store_open(struct vfs *v)
 {
-	struct store_tmp *t = calloc(1, sizeof(*t));
-	int r = t ? reg_add(v, &store_tmp_ops, t) : -ENOMEM;
+	int r = add_built_in(v);
 	const char *why = NULL, *colon = strchr(v->conf->upper, ':');
 
-	if (r < 0) {
-		free(t);
+	if (r < 0)
 		return r;
-	}
 	if (!colon)
 		return fail(v, -EINVAL, "is not SCHEME:REST");
 	struct store_reg *reg = find(v, v->conf->upper, (size_t)(colon - v->conf->upper));
 	if (!reg)
 		return fail_scheme(v);
-	struct bv_layer layer = {.head = BV_HEAD(SERVICE, struct bv_layer), .root_fd = -1};
+	struct bv_layer layer = {.head = BV_HEAD(SERVICE, struct bv_layer), .root_fd = -1, .meta_fd = -1};
+	if (!v->conf->create)
+		layer.flags = BV_LAYER_EXISTING;
 	r = reg->ops->open(reg->ctx, colon + 1, &layer, &why);
 	if (r < 0)
 		return fail(v, r, why ? why : strerror(-r));
 	v->store = reg->ops;
 	v->store_ctx = reg->ctx;
 	v->upper = layer;
-	return 0;
+	r = hide_stores(v);
+	return r < 0 ? r : take_kept(v);
 }
 
 void store_close(struct vfs *v)
@@ -117,12 +185,14 @@ void store_close(struct vfs *v)
 	if (v->store)
 		v->store->close(v->store_ctx, &v->upper);
 	v->store = NULL;
+	origin_free(v);
 	while (v->stores) {
 		struct store_reg *r = v->stores;
 
 		v->stores = r->next;
-		if (r->ops == &store_tmp_ops)
-			free(r->ctx);
+		for (size_t i = 0; i < BV_ROWS_OF(built_in); i++)
+			if (r->ops == built_in[i])
+				free(r->ctx);
 		free(r);
 	}
 }

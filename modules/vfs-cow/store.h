@@ -11,12 +11,14 @@ struct store_reg {
 	void *ctx;
 };
 
-/* The `tmp` store's context: room for the sentence that says why it failed. */
-struct store_tmp {
+/* The context of the built-in stores: room for the sentence that says why one failed. */
+struct store_why {
 	char why[600];
 };
 
 /* Sets the sentence, with strerror(err) at its end; returns -err. */
-__attribute__((format(printf, 3, 4))) int store_tmp_fail(struct store_tmp *t, int err, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int store_fail(struct store_why *t, int err, const char *fmt, ...);
+/* Whether a layer of the `local` store may be called so. */
+bool store_name_valid(const char *name);
 
 #endif

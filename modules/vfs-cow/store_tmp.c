@@ -52,26 +52,26 @@ static mode_t dir_mode(void)
 }
 
 /* The per-user base: a directory, no symlink, ours, writable by nobody else. */
-static int base_open(struct store_tmp *t, const char *where, char *path, size_t size)
+static int base_open(struct store_why *t, const char *where, char *path, size_t size)
 {
 	bv_autofree char *real = realpath(where, NULL);
 	struct stat st;
 
 	if (!real)
-		return store_tmp_fail(t, errno, "%s", where);
+		return store_fail(t, errno, "%s", where);
 	if ((size_t)snprintf(path, size, "%s/.bvisor-%u", real[1] ? real : "", geteuid()) >= size)
-		return store_tmp_fail(t, ENAMETOOLONG, "%s", where);
+		return store_fail(t, ENAMETOOLONG, "%s", where);
 	if (mkdir(path, dir_mode()) < 0 && errno != EEXIST)
-		return store_tmp_fail(t, errno, "%s", path);
+		return store_fail(t, errno, "%s", path);
 	bv_autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return store_tmp_fail(t, errno, "%s is not a directory of ours", path);
+		return store_fail(t, errno, "%s is not a directory of ours", path);
 	if (fstat(fd, &st) < 0)
-		return store_tmp_fail(t, errno, "%s", path);
+		return store_fail(t, errno, "%s", path);
 	if (st.st_uid != geteuid() || (st.st_mode & 022))
-		return store_tmp_fail(t, EPERM, "%s belongs to somebody else or can be written by others", path);
+		return store_fail(t, EPERM, "%s belongs to somebody else or can be written by others", path);
 	if ((st.st_mode & 0777) != dir_mode() && fchmod(fd, dir_mode()) < 0)
-		return store_tmp_fail(t, errno, "%s", path);
+		return store_fail(t, errno, "%s", path);
 	return bv_take_fd(&fd);
 }
 
@@ -184,7 +184,7 @@ static int run_make(struct run *r)
 
 static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const char **why)
 {
-	struct store_tmp *t = ctx;
+	struct store_why *t = ctx;
 	const char *where = rest;
 	char base[sizeof(out->root) - NAME_LEN - sizeof("//u")];
 	struct run *r = calloc(1, sizeof(*r));
@@ -199,7 +199,7 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 		where = "/tmp";
 	if (where[0] != '/') {
 		run_free(r);
-		return store_tmp_fail(t, EINVAL, "%s is no absolute path", where);
+		return store_fail(t, EINVAL, "%s is no absolute path", where);
 	}
 	int err = base_open(t, where, base, sizeof(base));
 	if (err < 0) {
@@ -221,7 +221,7 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 		if (r->dir >= 0)
 			remove_run(r->base, r->name, r->dir);
 		run_free(r);
-		return store_tmp_fail(t, -err, "%s", base);
+		return store_fail(t, -err, "%s", base);
 	}
 	snprintf(out->root, sizeof(out->root), "%s/%s/u", base, r->name);
 	out->state = r;

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "vfs.h"
+#include "origin.h"
+#include "whiteout.h"
 
 /* Copies owner (where allowed), mode, xattrs and times of src to dst; both are our descriptors. */
 void upper_copy_meta(int src, int dst, const struct stat *st)
@@ -63,6 +64,7 @@ static int mirror_one(struct vfs *v, struct loc *l, struct node *parent, const c
 	if (geteuid() != 0)
 		st.st_mode |= 0700;
 	upper_copy_meta(lower, upper, &st);
+	origin_note(v, l->path, &st);
 	struct node *n = l->len > 1 ? tree_add(parent, name, strlen(name)) : v->root;
 	if (!n)
 		return -ENOMEM;
@@ -158,46 +160,6 @@ int upper_dir(struct vfs *v, struct loc *l)
 	return r;
 }
 
-#define WHITEOUT ".wh."
-
-/*
- * The whiteout of a name that leaves no room for the prefix is kept under a hash, with the name
- * as its content.  FNV-1a only has to be stable, not strong: the tree is the authority.
- */
-static void whiteout_name(const char *name, char out[NAME_MAX + 1])
-{
-	uint64_t h = 0xcbf29ce484222325u;
-
-	if (strlen(name) + sizeof(WHITEOUT) - 1 <= NAME_MAX) {
-		snprintf(out, NAME_MAX + 1, WHITEOUT "%s", name);
-		return;
-	}
-	for (const unsigned char *c = (const unsigned char *)name; *c; c++)
-		h = (h ^ *c) * 0x100000001b3u;
-	snprintf(out, NAME_MAX + 1, WHITEOUT WHITEOUT "long.%016llx", (unsigned long long)h);
-}
-
-static int whiteout_make(int dir, const char *name)
-{
-	char file[NAME_MAX + 1];
-
-	whiteout_name(name, file);
-	bv_autofd int fd = openat(dir, file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	if (strlen(name) + sizeof(WHITEOUT) - 1 > NAME_MAX && write(fd, name, strlen(name)) < 0)
-		return -errno;
-	return 0;
-}
-
-static void whiteout_drop(int dir, const char *name)
-{
-	char file[NAME_MAX + 1];
-
-	whiteout_name(name, file);
-	(void)unlinkat(dir, file, 0);
-}
-
 int upper_parent_fd(struct vfs *v, struct loc *l, const char **name)
 {
 	if (l->node && l->node->mount)
@@ -259,13 +221,17 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 	if (!n)
 		return -ENOMEM;
 	bool was_whiteout = n->state == N_WHITEOUT;
-	n->had_lower = is_dir && (was_whiteout || real_lower_has(v, l, NULL));
+	struct stat low;
+	/* A file hides the lower by itself; only a directory needs to know.  And a layer that is kept. */
+	bool lower = !was_whiteout && (is_dir || v->keeps_origins) && real_lower_has(v, l, &low);
+	if (lower)
+		origin_note(v, l->path, &low);
+	n->had_lower = is_dir && (was_whiteout || lower);
 	n->state = N_UPPER;
 	n->meta = n->copied = false;
 	l->node = n;
 	if (was_whiteout == n->had_lower)
 		return 0;
-	/* A file hides the lower by itself; only a directory needs the whiteout beside it. */
 	bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
 	if (dir < 0)
 		return dir;
@@ -289,8 +255,11 @@ int upper_removed(struct vfs *v, struct loc *l)
 		l->view = V_NONE;
 		return 0;
 	}
-	bool lower = real_lower_has(v, l, NULL);
+	struct stat low;
+	bool lower = real_lower_has(v, l, &low);
 	struct node *n = tree_find(v->root, l->path);
+	if (lower)
+		origin_note(v, l->path, &low);
 	/* Where nothing lower was ever hidden there is no whiteout to take away either. */
 	if (lower || !n || n->had_lower) {
 		bv_autofd int dir = upper_parent_fd(v, l, &name);

@@ -107,6 +107,7 @@ struct loc {
 
 struct conf {
 	const char *upper;
+	int create;                /* a kept upper that is not there is made */
 	struct bv_strings mount;   /* lines: "rw DIR", "ro DIR", "hide PATH", "tmp DIR", "bind SRC DST [ro|rw]" */
 	struct bv_strings tmp, ro; /* words */
 	struct bv_strings hide;    /* words */
@@ -139,6 +140,9 @@ struct vfs {
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
+	struct origin *origins; /* origin.c */
+	int origin_fd;          /* their file, when keeps_origins */
+	bool keeps_origins;
 	struct bv_store svc_store;
 	struct bv_review svc_review;
 };
@@ -267,6 +271,9 @@ int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags);
 /* After COPYUP_LATER: copies on a worker, then runs handler(v, call) again from its start. */
 enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l, bv_handler_fn *handler);
 
+/* All bytes of a file, holes kept; may block; any thread. */
+int file_copy(int from, int to, off_t size);
+
 /* ---- synth.c ---- */
 int synth_lookup(struct vfs *v, struct bv_call *call, struct mount *m, const char *rel, struct bv_vfs_node **out);
 int synth_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st);
@@ -275,10 +282,12 @@ int synth_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags); /
 int synth_dir_fd(struct vfs *v, struct loc *l, int flags);
 extern const struct bv_vfs vfs_service;
 
-/* ---- store_tmp.c, store.c, review.c ---- */
+/* ---- store_tmp.c, store_local.c, store.c, scan.c, review.c ---- */
 int store_open(struct vfs *v);   /* conf->upper -> v->upper */
 void store_close(struct vfs *v);
-extern const struct bv_store_ops store_tmp_ops;
+/* What the open layer holds becomes the tree; 0, -errno (-EUCLEAN: no layer of ours). */
+int scan_layer(struct vfs *v);
+extern const struct bv_store_ops store_tmp_ops, store_local_ops;
 extern const struct bv_store store_service;
 extern const struct bv_review review_service;
 

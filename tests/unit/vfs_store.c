@@ -45,7 +45,7 @@ static void remove_dir(char *dir)
 Test(vfs_store, a_layer_lives_as_long_as_it_is_open)
 {
 	char *dir = make_dir(), base[64];
-	struct store_tmp t;
+	struct store_why t;
 	struct bv_layer a = {.root_fd = -1}, b = {.root_fd = -1};
 	const char *why = NULL;
 	struct stat st;
@@ -68,7 +68,7 @@ Test(vfs_store, a_layer_lives_as_long_as_it_is_open)
 Test(vfs_store, an_unused_layer_is_left_for_the_next)
 {
 	char *dir = make_dir(), base[64], spare[128];
-	struct store_tmp t;
+	struct store_why t;
 	struct bv_layer a = {.root_fd = -1}, b = {.root_fd = -1};
 	const char *why = NULL;
 	struct stat first, st;
@@ -105,7 +105,7 @@ Test(vfs_store, an_unused_layer_is_left_for_the_next)
 Test(vfs_store, what_a_crash_left_is_collected)
 {
 	char *dir = make_dir(), path[128];
-	struct store_tmp t;
+	struct store_why t;
 	struct bv_layer a = {.root_fd = -1};
 	const char *why = NULL;
 
@@ -129,7 +129,7 @@ Test(vfs_store, what_a_crash_left_is_collected)
 Test(vfs_store, a_base_that_others_prepared_is_refused)
 {
 	char *dir = make_dir(), path[64];
-	struct store_tmp t;
+	struct store_why t;
 	struct bv_layer a = {.root_fd = -1};
 	const char *why = NULL;
 

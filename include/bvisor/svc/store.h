@@ -3,36 +3,70 @@
 #define BVISOR_SVC_STORE_H
 /*
  * Service "vfs.cow": vfs-cow's register of copy-on-write stores.  A store offers upper layers
- * under a scheme name ("tmp" for `upper = tmp:/dir`).  Loop thread.  Since 1.0.
+ * under a scheme name ("tmp" for `upper = tmp:/dir`).  docs/layer-format.md says what a layer
+ * holds.  Loop thread.  Since 1.0.
  */
 #include <bvisor/abi.h>
 
 #define BV_STORE_SERVICE "vfs.cow"
 
-/* An open upper layer.  root is the absolute host path of the mirrored tree, root_fd its O_PATH
- * descriptor (owned by the layer); state is the store's own. */
+#define BV_LAYER_KEPT 1u     /* it may hold what an earlier sandbox wrote: it is read at the start */
+#define BV_LAYER_EXISTING 2u /* given to open: one that is not there is not made, but -ENOENT */
+
+/*
+ * An open upper layer.  root is the absolute host path of the mirrored tree, root_fd its O_PATH
+ * descriptor (owned by the layer); state is the store's own.  The directory that holds root is the
+ * layer's too: vfs-cow makes `x` and `synth` there, which mean nothing afterwards.
+ */
 struct bv_layer {
 	struct bv_head head;
 	char root[512];
 	int root_fd;
-	int zero;
+	uint32_t flags; /* BV_LAYER_* */
 	void *state;
+	int meta_fd;    /* a directory for records about the layer, owned by it; -1: none are kept */
+	int zero;
+	char hide[512]; /* absolute host path that no guest may see, "" for none: the store's own files */
+};
+
+/* What a store knows of one layer. */
+struct bv_layer_info {
+	struct bv_head head;
+	const char *name; /* what stands behind "scheme:"; borrowed */
+	const char *start; /* the host directory the first sandbox was started in, or "" */
+	int64_t created;  /* seconds since the Epoch */
+	int64_t changed;  /* when a sandbox last used it */
+	int32_t pid;      /* of the supervisor that has it open; 0: nobody */
+	uint32_t zero;
 };
 
 struct bv_store_ops {
 	struct bv_head head;
 	const char *scheme;
 	/* Opens (creating) the layer named by the text after "scheme:".  0 or -errno; on failure *why
-	 * may point at a static sentence.  May block: it runs before the guest. */
+	 * may point at a static sentence.  -EBUSY: another sandbox has it open.  May block: it runs
+	 * before the guest. */
 	int (*open)(void *ctx, const char *rest, struct bv_layer *out, const char **why);
 	/* Closes it; an ephemeral store removes its files here. */
 	void (*close)(void *ctx, struct bv_layer *layer);
+
+	/* Of stores that keep layers; NULL for others.  May block. */
+	/* Calls each(arg, info) in byte order of names; stops at its first non-zero result and returns
+	 * it; 0; -errno, *why as above. */
+	int (*list)(void *ctx, int (*each)(void *arg, const struct bv_layer_info *info), void *arg,
+	            const char **why);
+	/* Removes a layer and all that is in it.  -EBUSY while it is open, -ENOENT. */
+	int (*remove)(void *ctx, const char *rest, const char **why);
+	/* What the open layer says of itself; borrowed until it is closed. */
+	int (*info)(void *ctx, const struct bv_layer *layer, struct bv_layer_info *out);
 };
 
 struct bv_store {
 	struct bv_head head;
 	int (*add)(const struct bv_store *store, struct bv_self *self, const struct bv_store_ops *ops,
 	           void *ctx);
+	/* The store of that scheme, and its context; NULL when there is none. */
+	const struct bv_store_ops *(*find)(const struct bv_store *store, const char *scheme, void **ctx);
 };
 
 #endif

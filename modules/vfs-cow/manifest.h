@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VFS_COW_MANIFEST_H
+#define VFS_COW_MANIFEST_H
+/* The file `manifest` that makes a directory a kept layer (docs/layer-format.md). */
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MANIFEST "manifest"
+#define MANIFEST_VERSION 1
+
+struct manifest {
+	int version;
+	int64_t created;      /* seconds since the Epoch */
+	char start[PATH_MAX]; /* the host directory it was made in, or "" */
+};
+
+/* 0; -ENOENT when there is none; else -errno with a sentence in why. */
+int manifest_load(int dir, struct manifest *out, char *why, size_t size);
+/* Replaces it whole, durably. */
+int manifest_save(int dir, const struct manifest *m);
+/* The text of one: 0, or -EINVAL with the number of the line in *line.  text is cut up. */
+int manifest_parse(char *text, struct manifest *out, unsigned *line);
+
+#endif

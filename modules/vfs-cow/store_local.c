@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `local:` store: layers that stay, one directory each below $XDG_STATE_HOME/bvisor/sandboxes
+ * (docs/layer-format.md).  `lock` is held with flock(2) by the one sandbox that uses the layer, and
+ * holds its pid; `manifest` makes a directory a layer.  Directories are entered by descriptors, one
+ * component at a time: what stands there was perhaps edited by hand, or by somebody else.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "manifest.h"
+#include "scrub.h"
+#include "store.h"
+#include "vfs.h"
+
+#define NAME_LEN 64
+
+struct local {
+	int dir, lock;
+	char name[NAME_LEN + 1];
+	struct manifest manifest;
+};
+
+static void local_free(struct local *l)
+{
+	if (!l)
+		return;
+	if (l->lock >= 0)
+		close(l->lock);
+	if (l->dir >= 0)
+		close(l->dir);
+	free(l);
+}
+
+bool store_name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || len > NAME_LEN || !isalnum((unsigned char)name[0]))
+		return false;
+	for (const char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '.' && *c != '-' && *c != '_')
+			return false;
+	return true;
+}
+
+static int check_name(struct store_why *t, const char *name)
+{
+	if (store_name_valid(name))
+		return 0;
+	snprintf(t->why, sizeof(t->why),
+	         "'%.80s' is no name for a sandbox: up to %d letters, digits, '.', '-' and '_', the first one a letter or digit",
+	         name, NAME_LEN);
+	return -EINVAL;
+}
+
+/* bvisor's state directory as a path (basedir-spec: $XDG_STATE_HOME, ~/.local/state). */
+static int state_path(struct store_why *t, char *out, size_t size)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	int n;
+
+	if (state && state[0] == '/')
+		n = snprintf(out, size, "%s/bvisor", state);
+	else if (home && home[0] == '/')
+		n = snprintf(out, size, "%s/.local/state/bvisor", home);
+	else
+		return store_fail(t, ENOENT, "neither XDG_STATE_HOME nor HOME is an absolute path");
+	return n < 0 || (size_t)n >= size ? store_fail(t, ENAMETOOLONG, "the state directory") : 0;
+}
+
+/* Every directory of path that is missing, for its user alone. */
+static int make_path(const char *path)
+{
+	char part[512];
+
+	for (const char *slash = path; slash;) {
+		slash = strchr(slash + 1, '/');
+		size_t len = slash ? (size_t)(slash - path) : strlen(path);
+
+		if (len >= sizeof(part))
+			return -ENAMETOOLONG;
+		memcpy(part, path, len);
+		part[len] = '\0';
+		if (mkdir(part, 0700) < 0 && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+/* "sandboxes" below the state directory: a descriptor, and its real path. */
+static int sandboxes(struct store_why *t, bool create, char *path, size_t size)
+{
+	char state[512], link[FD_PATH_MAX];
+	struct stat st;
+	int r = state_path(t, state, sizeof(state));
+
+	if (r < 0)
+		return r;
+	if (create && (r = make_path(state)) < 0)
+		return store_fail(t, -r, "%s", state);
+	bv_autofd int base = open(state, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (base < 0)
+		return store_fail(t, errno, "%s", state);
+	if (fstat(base, &st) < 0)
+		return store_fail(t, errno, "%s", state);
+	if (st.st_uid != geteuid() || (st.st_mode & 022))
+		return store_fail(t, EPERM, "%s belongs to somebody else or can be written by others", state);
+	if (create && mkdirat(base, "sandboxes", 0700) < 0 && errno != EEXIST)
+		return store_fail(t, errno, "%s/sandboxes", state);
+	bv_autofd int fd = openat(base, "sandboxes", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return store_fail(t, errno, "%s/sandboxes", state);
+	/* Guests' descriptors show real paths: the layer's has to be one, to be told from the host's. */
+	real_fd_path(link, fd);
+	ssize_t n = path ? readlink(link, path, size - 1) : 0;
+	if (n < 0 || (path && (size_t)n >= size - 1))
+		return store_fail(t, n < 0 ? errno : ENAMETOOLONG, "%s/sandboxes", state);
+	if (path)
+		path[n] = '\0';
+	return bv_take_fd(&fd);
+}
+
+/* Who holds the lock, by what stands in it; 0: unknown. */
+static int holder(int lock)
+{
+	char text[16] = "";
+
+	return pread(lock, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
+}
+
+/* Takes the layer for us alone. */
+static int take_lock(struct store_why *t, struct local *l)
+{
+	struct stat st;
+	char text[16];
+
+	l->lock = openat(l->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (l->lock < 0 || fstat(l->lock, &st) < 0 || !S_ISREG(st.st_mode))
+		return store_fail(t, l->lock < 0 ? errno : EINVAL, "sandbox '%s': lock", l->name);
+	if (flock(l->lock, LOCK_EX | LOCK_NB) < 0) {
+		int pid = holder(l->lock);
+
+		if (errno != EWOULDBLOCK)
+			return store_fail(t, errno, "sandbox '%s': lock", l->name);
+		if (pid > 0)
+			snprintf(t->why, sizeof(t->why), "sandbox '%s' is in use by process %d", l->name, pid);
+		else
+			snprintf(t->why, sizeof(t->why), "sandbox '%s' is in use", l->name);
+		return -EBUSY;
+	}
+	/* Removed between our opening it and having it? */
+	if (fstat(l->lock, &st) < 0 || st.st_nlink == 0)
+		return store_fail(t, ENOENT, "sandbox '%s'", l->name);
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (ftruncate(l->lock, 0) < 0 || pwrite(l->lock, text, (size_t)n, 0) != n)
+		return store_fail(t, errno, "sandbox '%s': lock", l->name);
+	return 0;
+}
+
+static int enter(struct store_why *t, struct local *l, int base, const char *name, bool create)
+{
+	memcpy(l->name, name, strlen(name) + 1);
+	if (create && mkdirat(base, name, geteuid() == 0 ? 0711 : 0700) < 0 && errno != EEXIST)
+		return store_fail(t, errno, "sandbox '%s'", name);
+	l->dir = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (l->dir < 0 && errno == ENOENT) {
+		snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", name);
+		return -ENOENT;
+	}
+	return l->dir < 0 ? store_fail(t, errno, "sandbox '%s'", name) : 0;
+}
+
+/* What an earlier supervisor left that means nothing any more. */
+static void sweep(int dir)
+{
+	static const char *const scratch[] = {"x", "synth"};
+
+	for (size_t i = 0; i < BV_ROWS_OF(scratch); i++) {
+		bv_autofd int fd = openat(dir, scratch[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0 && scrub(fd, NULL) == 0)
+			(void)unlinkat(dir, scratch[i], AT_REMOVEDIR);
+	}
+}
+
+static int own_dir(int dir, const char *name, mode_t mode, int flags)
+{
+	if (mkdirat(dir, name, mode) == 0 ? fchmodat(dir, name, mode, 0) < 0 : errno != EEXIST)
+		return -errno;
+	int fd = openat(dir, name, flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int fill(struct store_why *t, struct local *l, const char *base, struct bv_layer *out)
+{
+	int r = manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
+
+	if (r == -ENOENT) {
+		char here[sizeof(l->manifest.start)];
+
+		l->manifest = (struct manifest){.version = MANIFEST_VERSION, .created = time(NULL)};
+		if (getcwd(here, sizeof(here)))
+			memcpy(l->manifest.start, here, strlen(here) + 1);
+		r = manifest_save(l->dir, &l->manifest);
+		if (r < 0)
+			return store_fail(t, -r, "sandbox '%s': manifest", l->name);
+	}
+	if (r < 0)
+		return r;
+	out->root_fd = own_dir(l->dir, "upper", 0755, O_PATH);
+	if (out->root_fd < 0)
+		return store_fail(t, -out->root_fd, "sandbox '%s': upper", l->name);
+	out->meta_fd = own_dir(l->dir, "meta", 0700, O_RDONLY);
+	if (out->meta_fd < 0)
+		return store_fail(t, -out->meta_fd, "sandbox '%s': meta", l->name);
+	if ((size_t)snprintf(out->root, sizeof(out->root), "%s/%s/upper", base, l->name) >= sizeof(out->root))
+		return store_fail(t, ENAMETOOLONG, "sandbox '%s'", l->name);
+	return 0;
+}
+
+static int local_open(void *ctx, const char *rest, struct bv_layer *out, const char **why)
+{
+	struct store_why *t = ctx;
+	char base[sizeof(out->hide)];
+	bool create = !(out->flags & BV_LAYER_EXISTING);
+	int r = check_name(t, rest);
+
+	*why = t->why;
+	if (r < 0)
+		return r;
+	bv_autofd int at = sandboxes(t, create, base, sizeof(base));
+	if (at < 0) {
+		if (at == -ENOENT && !create)
+			snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", rest);
+		return at;
+	}
+	struct local *l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->dir = l->lock = -1;
+	r = enter(t, l, at, rest, create);
+	if (r == 0)
+		r = take_lock(t, l);
+	if (r == 0)
+		r = fill(t, l, base, out);
+	if (r < 0) {
+		if (out->root_fd >= 0)
+			close(out->root_fd);
+		if (out->meta_fd >= 0)
+			close(out->meta_fd);
+		out->root_fd = out->meta_fd = -1;
+		local_free(l);
+		return r;
+	}
+	sweep(l->dir);
+	*strrchr(base, '/') = '\0'; /* the state directory, with everything in it */
+	memcpy(out->hide, base, strlen(base) + 1);
+	out->flags = BV_LAYER_KEPT;
+	out->state = l;
+	return 0;
+}
+
+static void local_close(void *ctx, struct bv_layer *layer)
+{
+	struct local *l = layer->state;
+
+	if (!l)
+		return;
+	if (layer->root_fd >= 0)
+		close(layer->root_fd);
+	if (layer->meta_fd >= 0)
+		close(layer->meta_fd);
+	layer->root_fd = layer->meta_fd = -1;
+	sweep(l->dir);
+	(void)futimens(l->lock, NULL); /* when it was last used */
+	(void)ftruncate(l->lock, 0);
+	local_free(l);
+	layer->state = NULL;
+}
+
+static void tell(const struct local *l, struct bv_layer_info *out)
+{
+	out->name = l->name;
+	out->start = l->manifest.start;
+	out->created = l->manifest.created;
+}
+
+static int local_info(void *ctx, const struct bv_layer *layer, struct bv_layer_info *out)
+{
+	if (!layer->state)
+		return -ENOENT;
+	*out = (struct bv_layer_info){.head = BV_HEAD(SERVICE, struct bv_layer_info), .pid = (int32_t)getpid()};
+	tell(layer->state, out);
+	return 0;
+}
+
+static int list_one(struct store_why *t, int base, const char *name,
+                    int (*each)(void *arg, const struct bv_layer_info *info), void *arg)
+{
+	struct bv_layer_info info = {.head = BV_HEAD(SERVICE, struct bv_layer_info)};
+	struct local *l = calloc(1, sizeof(*l));
+	struct stat st;
+
+	if (!l)
+		return -ENOMEM;
+	l->dir = l->lock = -1;
+	int r = enter(t, l, base, name, false);
+	if (r == 0)
+		r = manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
+	if (r == 0) {
+		tell(l, &info);
+		l->lock = openat(l->dir, "lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (l->lock >= 0 && fstat(l->lock, &st) == 0)
+			info.changed = st.st_mtim.tv_sec;
+		if (l->lock >= 0 && flock(l->lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+			info.pid = holder(l->lock);
+		r = each(arg, &info);
+	}
+	local_free(l);
+	return r == -ENOENT ? 0 : r; /* just being made, or just removed */
+}
+
+static int local_list(void *ctx, int (*each)(void *arg, const struct bv_layer_info *info), void *arg,
+                      const char **why)
+{
+	struct store_why *t = ctx;
+	struct dirent **name = NULL;
+	bv_autofd int at = sandboxes(t, false, NULL, 0);
+	int r = 0;
+
+	*why = t->why;
+	if (at < 0)
+		return at == -ENOENT ? 0 : at;
+	int n = scandirat(at, ".", &name, NULL, alphasort);
+	if (n < 0)
+		return store_fail(t, errno, "the sandboxes");
+	for (int i = 0; i < n; i++) {
+		if (r == 0 && store_name_valid(name[i]->d_name))
+			r = list_one(t, at, name[i]->d_name, each, arg);
+		free(name[i]);
+	}
+	free(name);
+	return r;
+}
+
+static int local_remove(void *ctx, const char *rest, const char **why)
+{
+	struct store_why *t = ctx;
+	int r = check_name(t, rest);
+
+	*why = t->why;
+	if (r < 0)
+		return r;
+	bv_autofd int at = sandboxes(t, false, NULL, 0);
+	if (at == -ENOENT)
+		snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", rest);
+	if (at < 0)
+		return at;
+	struct local *l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->dir = l->lock = -1;
+	r = enter(t, l, at, rest, false);
+	if (r == 0)
+		r = take_lock(t, l);
+	/* The manifest goes first: half removed it is no sandbox any more, and can be removed again. */
+	if (r == 0 && unlinkat(l->dir, MANIFEST, 0) < 0 && errno != ENOENT)
+		r = store_fail(t, errno, "sandbox '%s': manifest", rest);
+	if (r == 0 && (r = scrub(l->dir, NULL)) < 0)
+		store_fail(t, -r, "sandbox '%s'", rest);
+	if (r == 0 && unlinkat(at, rest, AT_REMOVEDIR) < 0)
+		r = store_fail(t, errno, "sandbox '%s'", rest);
+	local_free(l);
+	return r;
+}
+
+const struct bv_store_ops store_local_ops = {
+	.head = BV_HEAD(SERVICE, struct bv_store_ops),
+	.scheme = "local",
+	.open = local_open,
+	.close = local_close,
+	.list = local_list,
+	.remove = local_remove,
+	.info = local_info,
+};

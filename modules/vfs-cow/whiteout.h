@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VFS_COW_WHITEOUT_H
+#define VFS_COW_WHITEOUT_H
+/* Whiteouts: files of the upper that say that a name of the lower is gone (docs/layer-format.md). */
+#include <limits.h>
+
+#define WHITEOUT ".wh."
+#define WHITEOUT_TEMP_PREFIX ".wh..wh.temp." /* copies on their way */
+
+/* In the directory dir, of the entry `name`.  0 or -errno. */
+int whiteout_make(int dir, const char *name);
+void whiteout_drop(int dir, const char *name);
+
+enum whiteout_kind {
+	WHITEOUT_NONE, /* an entry as any other */
+	WHITEOUT_OF,   /* a whiteout: out is the name it hides */
+	WHITEOUT_TEMP, /* left in the middle of something */
+	WHITEOUT_BAD,  /* of the layer's own names, but not one that it gives */
+};
+enum whiteout_kind whiteout_read(int dir, const char *file, char out[NAME_MAX + 1]);
+
+#endif
