@@ -5,7 +5,7 @@ _bvisor_command_at() { # sets i to the index of the guest's command in COMP_WORD
 	for ((i = 2; i <= COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--) ((i++)); return 0 ;;
-		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | -C | --chdir) ((i++)) ;;
+		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | -C | --chdir | --name) ((i++)) ;;
 		-*) ;;
 		*) return 0 ;;
 		esac
@@ -13,19 +13,23 @@ _bvisor_command_at() { # sets i to the index of the guest's command in COMP_WORD
 	return 1
 }
 
+_bvisor_names() {
+	bvisor ls 2>/dev/null | awk 'NR > 1 {print $1}'
+}
+
 _bvisor() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} sub=${COMP_WORDS[1]} i
 	local run='-c --config -o --option -e --env --env-all --rw --ro --hide --bind --net -t --tty --wait-all
-		--diff --diff=text --diff=json -C --chdir -v --verbose -q --quiet -h --help --'
+		--name --diff --diff=text --diff=json --diff=stat --diff=patch -C --chdir -v --verbose -q --quiet -h --help --'
 	local look='-c --config -o --option --json -h --help'
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback ls rm check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
-	run | shell | diff)
+	run | shell)
 		if _bvisor_command_at && ((COMP_CWORD >= i)); then
 			if declare -F _command_offset >/dev/null; then
 				_command_offset "$i"
@@ -38,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback ls rm check modules routes help version' -- "$cur")
 		return
 		;;
 	esac
@@ -47,11 +51,28 @@ _bvisor() {
 	--rw | --ro | -C | --chdir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 	--net) mapfile -t COMPREPLY < <(compgen -W 'none host' -- "$cur"); return ;;
 	-e | --env) mapfile -t COMPREPLY < <(compgen -e -- "$cur"); return ;;
-	-o | --option) return ;;
+	-o | --option | -x | --exclude) return ;;
+	--name) mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur"); return ;;
 	esac
 	case $sub in
 	run | shell) mapfile -t COMPREPLY < <(compgen -W "$run" -- "$cur") ;;
-	diff) mapfile -t COMPREPLY < <(compgen -W "--json $run" -- "$cur") ;;
+	diff)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "--json --stat -p --patch $run" -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
+		fi
+		;;
+	commit | rollback | rm)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "-n --dry-run -f --force -x --exclude -v --verbose -c --config -o --option -h --help" -- "$cur")
+		elif ((COMP_CWORD == 2)) || [[ $sub == rm ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		fi
+		;;
+	ls) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
 	check) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
 	modules | routes)
 		if [[ $cur == -* ]]; then

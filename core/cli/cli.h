@@ -43,6 +43,10 @@ int cli_flush(const char *cmd, int code);
 int run_command(int argc, char **argv);
 int shell_command(int argc, char **argv);
 int diff_command(int argc, char **argv);
+int ls_command(int argc, char **argv);
+int rm_command(int argc, char **argv);
+int commit_command(int argc, char **argv);
+int rollback_command(int argc, char **argv);
 int check_command(int argc, char **argv);
 int modules_command(int argc, char **argv);
 int routes_command(int argc, char **argv);
@@ -89,7 +93,7 @@ const char *env_get(const struct env *e, const char *name);
 void env_fini(struct env *e);
 
 /* ---- front.c, supervisor.c ---- */
-enum diff_format { DIFF_NONE, DIFF_TEXT, DIFF_JSON };
+enum diff_format { DIFF_NONE, DIFF_TEXT, DIFF_JSON, DIFF_STAT, DIFF_PATCH };
 
 struct run_options {
 	const char *cmd; /* subcommand, for messages */
@@ -99,6 +103,7 @@ struct run_options {
 	char *const *argv;
 	enum diff_format diff;
 	bool tty, wait_all;
+	bool named; /* --name */
 	sigset_t mask; /* the signal mask bvisor was started with */
 	pid_t between; /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */

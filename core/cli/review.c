@@ -11,7 +11,7 @@
 #include <bvisor/svc/review.h>
 #include <strbuf.h>
 
-#include "cli.h"
+#include "named.h"
 
 struct printer {
 	FILE *to;
@@ -88,7 +88,16 @@ static int text_line(void *arg, const struct bv_change *c)
 
 	fprintf(p->to, "%c ", c->kind);
 	review_quote(c->path, p->to);
-	fprintf(p->to, "  %llu\n", (unsigned long long)c->size);
+	fprintf(p->to, "  %llu", (unsigned long long)c->size);
+	if (c->what & BV_CHANGED_MODE)
+		fprintf(p->to, "  mode %o -> %o", c->old_mode & 07777, c->mode & 07777);
+	if (c->what & BV_CHANGED_OWNER)
+		fprintf(p->to, "  owner %u:%u -> %u:%u", c->old_uid, c->old_gid, c->uid, c->gid);
+	if (c->what & BV_CHANGED_XATTR)
+		fputs("  xattrs", p->to);
+	if (c->what == BV_CHANGED_TIME)
+		fputs("  time", p->to);
+	putc('\n', p->to);
 	return ferror(p->to) ? -EIO : 0;
 }
 
@@ -118,6 +127,29 @@ static int set_path(json_t *o, const char *path)
 	return 0;
 }
 
+/* What of an object is different; without a list it is its content. */
+static int set_what(json_t *o, const struct bv_change *c)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} names[] = {{BV_CHANGED_DATA, "data"},   {BV_CHANGED_MODE, "mode"}, {BV_CHANGED_OWNER, "owner"},
+	             {BV_CHANGED_XATTR, "xattrs"}, {BV_CHANGED_TIME, "time"}};
+	json_t *what = json_array();
+	int r = json_object_set_new(o, "what", what);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (c->what & names[i].bit)
+			r |= json_array_append_new(what, json_string(names[i].name));
+	if (c->what & BV_CHANGED_MODE)
+		r |= json_object_set_new(o, "mode", json_pack("[i, i]", (int)(c->old_mode & 07777), (int)(c->mode & 07777)));
+	if (c->what & BV_CHANGED_OWNER)
+		r |= json_object_set_new(o, "owner", json_pack("[[I, I], [I, I]]", (json_int_t)c->old_uid,
+		                                               (json_int_t)c->old_gid, (json_int_t)c->uid,
+		                                               (json_int_t)c->gid));
+	return r < 0 ? -ENOMEM : 0;
+}
+
 static int json_line(void *arg, const struct bv_change *c)
 {
 	struct printer *p = arg;
@@ -125,6 +157,9 @@ static int json_line(void *arg, const struct bv_change *c)
 	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size",
 	                      (json_int_t)c->size);
 	int r = o ? set_path(o, c->path) : -ENOMEM;
+
+	if (r == 0 && c->kind == 'M')
+		r = set_what(o, c);
 
 	if (r == 0) {
 		fputs(p->n++ ? ",\n" : "\n", p->to);
@@ -143,6 +178,11 @@ int review_print(struct sandbox *box, enum diff_format format, FILE *to)
 
 	if (!review || !BV_HAS(struct bv_review, review, changes))
 		return -ENOTSUP; /* no module records changes */
+	if (format == DIFF_PATCH || format == DIFF_STAT) {
+		if (!BV_HAS(struct bv_review, review, link))
+			return -ENOTSUP;
+		return format == DIFF_PATCH ? patch_print(review, to) : patch_stat(review, to);
+	}
 	if (format == DIFF_JSON)
 		putc('[', to);
 	errno = 0;

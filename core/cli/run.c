@@ -7,12 +7,16 @@
 
 #include <cleanup.h>
 
-#include "cli.h"
+#include "named.h"
 
-enum { O_ENV_ALL = 256, O_RW, O_RO, O_HIDE, O_BIND, O_NET, O_WAIT_ALL, O_DIFF, O_JSON };
+enum { O_ENV_ALL = 256, O_RW, O_RO, O_HIDE, O_BIND, O_NET, O_WAIT_ALL, O_DIFF, O_JSON, O_STAT, O_NAME };
 
 static const struct option long_options[] = {
-	{"json", no_argument, NULL, O_JSON}, /* diff only; run starts behind it */
+	{"json", no_argument, NULL, O_JSON}, /* diff only; run starts behind these */
+	{"stat", no_argument, NULL, O_STAT},
+	{"patch", no_argument, NULL, 'p'},
+#define DIFF_ONLY 3
+	{"name", required_argument, NULL, O_NAME},
 	{"config", required_argument, NULL, 'c'},
 	{"option", required_argument, NULL, 'o'},
 	{"env", required_argument, NULL, 'e'},
@@ -37,6 +41,7 @@ struct parse {
 	const char **env; /* -e texts, applied when it is known whether --env-all was given */
 	size_t n_env;
 	bool env_all, help;
+	const char *name; /* diff: of a kept sandbox */
 	int verbosity;
 	struct bv_error err;
 };
@@ -54,9 +59,23 @@ static int parse_diff(struct parse *p)
 		p->o.diff = DIFF_TEXT;
 	else if (strcmp(optarg, "json") == 0)
 		p->o.diff = DIFF_JSON;
+	else if (strcmp(optarg, "stat") == 0)
+		p->o.diff = DIFF_STAT;
+	else if (strcmp(optarg, "patch") == 0)
+		p->o.diff = DIFF_PATCH;
 	else
-		return error_set(&p->err, EINVAL, "--diff: '%s' is neither text nor json", optarg);
+		return error_set(&p->err, EINVAL, "--diff: '%s' is none of text, json, stat, patch", optarg);
 	return 0;
+}
+
+static int parse_name(struct parse *p)
+{
+	bv_autofree char *upper = NULL;
+
+	if (asprintf(&upper, "local:%s", optarg) < 0)
+		return error_set(&p->err, ENOMEM, "out of memory");
+	p->o.named = true;
+	return settings_add(&p->o.settings, "vfs-cow", "upper", upper, "--name", false, &p->err);
 }
 
 static int parse_env(struct parse *p)
@@ -105,6 +124,14 @@ static int take(struct parse *p, int c)
 	case O_JSON:
 		p->o.diff = DIFF_JSON;
 		return 0;
+	case O_STAT:
+		p->o.diff = DIFF_STAT;
+		return 0;
+	case 'p':
+		p->o.diff = DIFF_PATCH;
+		return 0;
+	case O_NAME:
+		return parse_name(p);
 	case 'C':
 		p->o.cwd = optarg;
 		return 0;
@@ -135,17 +162,14 @@ static int finish(struct parse *p)
 	return r;
 }
 
-/* Parses up to the command: -1 to go on, or an exit code. */
-static int parse(struct parse *p, int argc, char **argv)
+/* Options up to the first word that is none: -1 to go on, or an exit code. */
+static int parse_options(struct parse *p, int argc, char **argv)
 {
 	bool is_diff = strcmp(p->o.cmd, "diff") == 0;
-	const struct option *options = long_options + !is_diff;
+	const struct option *options = long_options + (is_diff ? 0 : DIFF_ONLY);
 	int c;
 
-	p->env = calloc((size_t)argc, sizeof(p->env[0]));
-	if (!p->env)
-		return cli_fail(p->o.cmd, "out of memory");
-	while ((c = getopt_long(argc, argv, "+:c:o:e:tC:vqh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, is_diff ? "+:c:o:e:tC:vqhp" : "+:c:o:e:tC:vqh", options, NULL)) != -1) {
 		if (c == '?' || c == ':')
 			return cli_bad_option(p->o.cmd, argv, c);
 		if (take(p, c) < 0)
@@ -153,7 +177,29 @@ static int parse(struct parse *p, int argc, char **argv)
 		if (p->help)
 			return cli_help(p->o.cmd);
 	}
+	return -1;
+}
+
+/* Parses up to the command: -1 to go on, or an exit code. */
+static int parse(struct parse *p, int argc, char **argv)
+{
+	p->env = calloc((size_t)argc, sizeof(p->env[0]));
+	if (!p->env)
+		return cli_fail(p->o.cmd, "out of memory");
+	int code = parse_options(p, argc, argv);
+	if (code >= 0)
+		return code;
 	p->o.argv = argv + optind;
+	/* Behind the name of a sandbox there may be more options; behind "--" is a command. */
+	bool is_name = strcmp(p->o.cmd, "diff") == 0 && p->o.argv[0] && strcmp(argv[optind - 1], "--") != 0;
+	if (is_name) {
+		p->name = argv[optind++];
+		code = parse_options(p, argc, argv);
+		if (code >= 0)
+			return code;
+		if (argv[optind])
+			return cli_misuse(p->o.cmd, "one name is enough; to run a command: bvisor diff -- %s ...", p->name);
+	}
 	if (finish(p) < 0)
 		return cli_fail(p->o.cmd, "%s", p->err.text);
 	return -1;
@@ -185,11 +231,34 @@ int run_command(int argc, char **argv)
 	return run(&p, argc, argv);
 }
 
+/* What a kept sandbox has changed so far. */
+static int diff_name(struct parse *p, const char *name)
+{
+	struct sandbox *box;
+	const struct bv_review *review;
+	int code = named_open("diff", &p->o.settings, name, &box, &review);
+
+	if (code)
+		return code;
+	int r = review_print(box, p->o.diff, stdout);
+	code = r < 0 && r != -EPIPE ? cli_fail("diff", "cannot list the changes: %s", strerror(-r))
+	                            : cli_flush("diff", 0);
+	sandbox_free(box);
+	return code;
+}
+
 int diff_command(int argc, char **argv)
 {
 	struct parse p = {.o.cmd = "diff", .o.diff = DIFF_TEXT};
+	int code = parse(&p, argc, argv);
 
-	return run(&p, argc, argv);
+	/* NAME, or behind "--" a command. */
+	if (code < 0 && !p.name && !p.o.argv[0])
+		code = cli_misuse("diff", "neither the name of a sandbox nor -- and a command given");
+	if (code < 0)
+		code = p.name ? diff_name(&p, p.name) : front_run(&p.o);
+	parse_fini(&p);
+	return code;
 }
 
 static int run_shell(struct parse *p, int argc)

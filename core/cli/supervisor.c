@@ -19,7 +19,7 @@
 #include <cleanup.h>
 #include <sanitized.h>
 
-#include "cli.h"
+#include "named.h"
 #include "control.h"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
@@ -296,7 +296,7 @@ int supervisor_main(struct run_options *o, int control, int slave)
 	if (r < 0)
 		code = cli_fail(o->cmd, "descriptors: %s", strerror(-r));
 	else if (prepare(&s, &err) < 0)
-		code = cli_fail(o->cmd, "%s", err.text);
+		code = cli_fail(o->cmd, "%s", o->named ? named_error(err.text) : err.text);
 	else
 		code = serve(&s, &err);
 	sandbox_quit(s.box);

@@ -24,9 +24,10 @@ static int version_command(int argc, char **argv);
 	"      --hide PATH          do not show PATH\n"                                    \
 	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                      \
 	"      --net none|host      network of the guest (default: none)\n"                \
+	"      --name NAME          keep the sandbox under this name and go on in it\n"    \
 	"  -t, --tty                give the guest a terminal of its own\n"                \
 	"      --wait-all           end with the last guest process, not with the first\n" \
-	"      --diff[=text|json]   print what changed on stdout at the end\n"             \
+	"      --diff[=HOW]         print what changed at the end: text, json, stat, patch\n" \
 	"  -C, --chdir DIR          start in DIR of the sandbox\n"                         \
 	"  -v, --verbose            say more; twice: everything\n"                         \
 	"  -q, --quiet              errors only\n"                                         \
@@ -41,10 +42,32 @@ static const struct command commands[] = {
 	{"shell", "[OPTION...] [-- ARG...]", "an interactive shell in a sandbox",
          RUN_HELP "\nRuns $SHELL, or bash, with -i and a terminal when stdin is one.\n",
          shell_command},
-	{"diff", "[OPTION...] [--] COMMAND [ARG...]", "run a command, then print what it changed",
-         "      --json               print the changes as JSON\n" RUN_HELP
-         "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n",
+	{"diff", "[OPTION...] NAME | -- COMMAND [ARG...]", "what a sandbox, or a command, has changed",
+         "      --json               print the changes as JSON\n"
+         "      --stat               a line a file: what was inserted and deleted\n"
+         "  -p, --patch              a patch, as diff -u and git write it\n" RUN_HELP
+         "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n"
+         "NAME is a sandbox of run --name.  With -- and a command, that is run first, as by run.\n",
          diff_command},
+	{"commit", "[OPTION...] NAME [PATH...]", "bring a sandbox's changes to the host",
+         "  -n, --dry-run            only say what would be done\n"
+         "  -f, --force              even over what the host changed meanwhile, and anywhere\n"
+         "  -x, --exclude GLOB       leave out what fits, and all in it; may be repeated\n"
+         "  -v, --verbose            name every change\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "Without PATH: everything.  Exits with 3, and nothing written, when the host changed\n"
+         "something meanwhile or a path is not below the directory the sandbox was started in.\n",
+         commit_command},
+	{"rollback", "[OPTION...] NAME [PATH...]", "forget a sandbox's changes",
+         "  -x, --exclude GLOB       keep what fits, and all in it; may be repeated\n"
+         "  -v, --verbose            name every change\n" CONFIG_HELP
+         "  -h, --help               show this\n",
+         rollback_command},
+	{"ls", "[OPTION...]", "the sandboxes that are kept",
+         "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n",
+         ls_command},
+	{"rm", "[OPTION...] NAME...", "remove sandboxes with all their changes",
+         CONFIG_HELP "  -h, --help               show this\n", rm_command},
 	{"check", "[OPTION...]", "what this kernel offers, and what is missing",
          "      --json               print JSON\n  -h, --help               show this\n\n"
          "Exits with 1 when no sandbox can work here.\n",

@@ -15,18 +15,11 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "vfs.h"
-
-struct change {
-	char kind, type;
-	uint64_t size;
-	char *path;
-};
+#include "review.h"
 
 struct review {
 	struct vfs *v;
-	struct change *change;
-	size_t n, cap;
+	struct changes list;
 	struct loc l; /* the place being looked at */
 };
 
@@ -50,22 +43,37 @@ static char type_of(mode_t mode)
 	}
 }
 
-static int report(struct review *r, char kind, const struct stat *st)
+static int report(struct review *r, char kind, uint32_t what, const struct stat *low, const struct stat *high)
 {
-	if (r->n == r->cap) {
-		size_t cap = r->cap ? r->cap * 2 : 64;
-		struct change *grown = realloc(r->change, cap * sizeof(*grown));
+	struct changes *list = &r->list;
+	const struct stat *st = kind == 'D' ? low : high;
+
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? list->cap * 2 : 64;
+		struct bv_change *grown = realloc(list->at, cap * sizeof(*grown));
 
 		if (!grown)
 			return -ENOMEM;
-		r->change = grown;
-		r->cap = cap;
+		list->at = grown;
+		list->cap = cap;
 	}
 	char *path = strdup(r->l.path);
 	if (!path)
 		return -ENOMEM;
-	r->change[r->n++] = (struct change){kind, type_of(st->st_mode),
-	                                    kind != 'D' && S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0, path};
+	struct bv_change *c = &list->at[list->n++];
+	*c = (struct bv_change){.kind = kind, .type = type_of(st->st_mode), .path = path, .what = what};
+	if (high) {
+		c->size = S_ISREG(high->st_mode) ? (uint64_t)high->st_size : 0;
+		c->mode = high->st_mode;
+		c->uid = high->st_uid;
+		c->gid = high->st_gid;
+	}
+	if (low) {
+		c->old_size = S_ISREG(low->st_mode) ? (uint64_t)low->st_size : 0;
+		c->old_mode = low->st_mode;
+		c->old_uid = low->st_uid;
+		c->old_gid = low->st_gid;
+	}
 	return 0;
 }
 
@@ -172,16 +180,26 @@ static bool same_xattrs(int a, int b)
 	return true;
 }
 
-static bool same_meta(const struct stat *a, const struct stat *b)
+static uint32_t meta_changes(const struct stat *a, const struct stat *b)
 {
 	/* An unprivileged supervisor's copies are its user's, without a guest having done it. */
 	bool owner = geteuid() != 0 || (a->st_uid == b->st_uid && a->st_gid == b->st_gid);
 
-	return owner && (a->st_mode & 07777) == (b->st_mode & 07777);
+	return (owner ? 0 : BV_CHANGED_OWNER) | ((a->st_mode & 07777) == (b->st_mode & 07777) ? 0 : BV_CHANGED_MODE);
 }
 
-/* The place is of one type in both layers, and no directory. */
-static bool same_object(struct review *r, const struct stat *low, const struct stat *high)
+/* A directory that merely had to be open to an unprivileged supervisor is not changed. */
+static uint32_t dir_changes(const struct stat *low, const struct stat *high)
+{
+	struct stat mine = *low;
+
+	if (geteuid() != 0)
+		mine.st_mode |= 0700;
+	return meta_changes(&mine, high);
+}
+
+/* The place is of one type in both layers, and no directory: BV_CHANGED_*. */
+static uint32_t object_changes(struct review *r, const struct stat *low, const struct stat *high)
 {
 	if (S_ISLNK(low->st_mode)) {
 		char a[PATH_MAX], b[PATH_MAX];
@@ -189,18 +207,24 @@ static bool same_object(struct review *r, const struct stat *low, const struct s
 		bv_autofd int lb = real_open(r->v, &r->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
 		ssize_t n = la < 0 ? -1 : readlinkat(la, "", a, sizeof(a));
 
-		return n >= 0 && lb >= 0 && readlinkat(lb, "", b, sizeof(b)) == n && memcmp(a, b, (size_t)n) == 0;
+		return n >= 0 && lb >= 0 && readlinkat(lb, "", b, sizeof(b)) == n && memcmp(a, b, (size_t)n) == 0
+		           ? 0
+		           : BV_CHANGED_DATA;
 	}
-	if (!same_meta(low, high))
-		return false;
+	uint32_t what = meta_changes(low, high);
 	if (!S_ISREG(low->st_mode))
-		return true;
-	if (low->st_size != high->st_size || low->st_mtim.tv_sec != high->st_mtim.tv_sec ||
-	    low->st_mtim.tv_nsec != high->st_mtim.tv_nsec)
-		return false;
+		return what;
 	bv_autofd int a = real_open(r->v, &r->l, V_LOWER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	bv_autofd int b = real_open(r->v, &r->l, V_UPPER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-	return a >= 0 && b >= 0 && same_xattrs(a, b) && same_bytes(a, b);
+	if (a < 0 || b < 0)
+		return what | BV_CHANGED_DATA;
+	if (!same_xattrs(a, b))
+		what |= BV_CHANGED_XATTR;
+	if (low->st_size != high->st_size || !same_bytes(a, b))
+		return what | BV_CHANGED_DATA;
+	if (low->st_mtim.tv_sec != high->st_mtim.tv_sec || low->st_mtim.tv_nsec != high->st_mtim.tv_nsec)
+		what |= BV_CHANGED_TIME;
+	return what;
 }
 
 /* ---- walking ---- */
@@ -208,7 +232,7 @@ static bool same_object(struct review *r, const struct stat *low, const struct s
 static int added(struct review *r, const struct stat *st)
 {
 	bv_autostrbuf struct strbuf names = {0};
-	int err = report(r, 'A', st);
+	int err = report(r, 'A', 0, NULL, st);
 
 	if (err < 0 || !S_ISDIR(st->st_mode))
 		return err;
@@ -250,7 +274,7 @@ static int replaced_dir(struct review *r)
 	for (size_t at = 0; err == 0 && at < old.len; at += strlen(old.data + at) + 1) {
 		err = down(r, old.data + at, &was);
 		if (err == 0 && look(r, V_UPPER, &high) == -ENOENT && look(r, V_LOWER, &low) == 0)
-			err = report(r, 'D', &low);
+			err = report(r, 'D', 0, &low, NULL);
 		up(r, was);
 	}
 	return err;
@@ -261,23 +285,23 @@ static int replaced(struct review *r, const struct stat *low, const struct stat 
 	int err;
 
 	if ((low->st_mode & S_IFMT) != (high->st_mode & S_IFMT)) {
-		err = report(r, 'T', high);
+		err = report(r, 'T', 0, low, high);
 		if (err < 0 || !S_ISDIR(high->st_mode))
 			return err;
 		/* Below a new directory all is new. */
-		size_t before = r->n;
+		struct changes *list = &r->list;
+		size_t before = list->n;
 		err = added(r, high);
 		if (err == 0) { /* its own line was given as 'T' */
-			free(r->change[before].path);
-			memmove(&r->change[before], &r->change[before + 1], (r->n - before - 1) * sizeof(r->change[0]));
-			r->n--;
+			free((char *)(uintptr_t)list->at[before].path);
+			memmove(&list->at[before], &list->at[before + 1], (list->n - before - 1) * sizeof(list->at[0]));
+			list->n--;
 		}
 		return err;
 	}
-	if (!S_ISDIR(high->st_mode))
-		return same_object(r, low, high) ? 0 : report(r, 'M', high);
-	err = same_meta(low, high) ? 0 : report(r, 'M', high);
-	return err < 0 ? err : replaced_dir(r);
+	uint32_t what = S_ISDIR(high->st_mode) ? dir_changes(low, high) : object_changes(r, low, high);
+	err = what ? report(r, 'M', what, low, high) : 0;
+	return err < 0 || !S_ISDIR(high->st_mode) ? err : replaced_dir(r);
 }
 
 static int walk(struct review *r, const struct node *n, const struct mount *mount);
@@ -290,7 +314,7 @@ static int visit(struct review *r, const struct node *n, const struct mount *mou
 
 	r->l.mount = (struct mount *)(uintptr_t)mount;
 	if (counts && n->state == N_WHITEOUT)
-		return look(r, V_LOWER, &low) == 0 ? report(r, 'D', &low) : 0;
+		return look(r, V_LOWER, &low) == 0 ? report(r, 'D', 0, &low, NULL) : 0;
 	if (counts && n->state == N_UPPER) {
 		int err = look(r, V_UPPER, &high);
 
@@ -300,8 +324,8 @@ static int visit(struct review *r, const struct node *n, const struct mount *mou
 		if (err < 0)
 			return err;
 	} else if (counts && n->state == N_MERGED && n->meta && look(r, V_LOWER, &low) == 0 &&
-	           look(r, V_UPPER, &high) == 0 && !same_meta(&low, &high)) {
-		int err = report(r, 'M', &high);
+	           look(r, V_UPPER, &high) == 0 && dir_changes(&low, &high)) {
+		int err = report(r, 'M', dir_changes(&low, &high), &low, &high);
 
 		if (err < 0)
 			return err;
@@ -326,12 +350,11 @@ static int walk(struct review *r, const struct node *n, const struct mount *moun
 
 static int by_path(const void *a, const void *b)
 {
-	return strcmp(((const struct change *)a)->path, ((const struct change *)b)->path);
+	return strcmp(((const struct bv_change *)a)->path, ((const struct bv_change *)b)->path);
 }
 
-static int svc_changes(const struct bv_review *review, int (*each)(void *arg, const struct bv_change *change), void *arg)
+int changes_collect(struct vfs *v, struct changes *out)
 {
-	struct vfs *v = (struct vfs *)(uintptr_t)((const char *)review - offsetof(struct vfs, svc_review));
 	bv_autofree struct review *r = calloc(1, sizeof(*r));
 
 	if (!r)
@@ -341,21 +364,128 @@ static int svc_changes(const struct bv_review *review, int (*each)(void *arg, co
 	memcpy(r->l.path, "/", 2);
 	r->l.len = 1;
 	int err = visit(r, v->root, v->base);
-	if (r->n)
-		qsort(r->change, r->n, sizeof(r->change[0]), by_path);
-	for (size_t i = 0; i < r->n; i++) {
-		const struct change *c = &r->change[i];
-		const struct bv_change out = {.kind = c->kind, .type = c->type, .path = c->path, .size = c->size};
-
-		if (err == 0)
-			err = each(arg, &out);
-		free(c->path);
+	if (err < 0) {
+		changes_free(&r->list);
+		return err;
 	}
-	free(r->change);
+	if (r->list.n)
+		qsort(r->list.at, r->list.n, sizeof(r->list.at[0]), by_path);
+	*out = r->list;
+	return 0;
+}
+
+void changes_free(struct changes *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		free((char *)(uintptr_t)c->at[i].path);
+	free(c->at);
+	*c = (struct changes){0};
+}
+
+/* The first change whose path is not before this one. */
+static size_t not_before(const struct changes *c, const char *path)
+{
+	size_t from = 0, to = c->n;
+
+	while (from < to) {
+		size_t mid = from + (to - from) / 2;
+
+		if (strcmp(c->at[mid].path, path) < 0)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return from;
+}
+
+bool changes_touch(const struct changes *c, const char *path)
+{
+	char below[PATH_MAX + 1];
+	size_t i = not_before(c, path), len = strlen(path);
+
+	if (i < c->n && strcmp(c->at[i].path, path) == 0)
+		return true;
+	if (len == 1)
+		return c->n > 0;
+	/* "p-x" stands between "p" and "p/x". */
+	memcpy(below, path, len);
+	memcpy(below + len, "/", 2);
+	i = not_before(c, below);
+	return i < c->n && strncmp(c->at[i].path, below, len + 1) == 0;
+}
+
+static struct vfs *vfs_of(const struct bv_review *review)
+{
+	return (struct vfs *)(uintptr_t)((const char *)review - offsetof(struct vfs, svc_review));
+}
+
+static int svc_changes(const struct bv_review *review, int (*each)(void *arg, const struct bv_change *change), void *arg)
+{
+	struct changes c = {0};
+	int err = changes_collect(vfs_of(review), &c);
+
+	for (size_t i = 0; i < c.n && err == 0; i++)
+		err = each(arg, &c.at[i]);
+	changes_free(&c);
 	return err;
+}
+
+void place_at(struct vfs *v, const char *path, struct loc *l)
+{
+	struct spot s;
+
+	spot_at(v, path, &s);
+	l->len = strlen(path);
+	memcpy(l->path, path, l->len + 1);
+	l->mount = s.mount;
+	l->node = s.node;
+	l->fd = l->path_fd = -1;
+}
+
+static int svc_open(const struct bv_review *review, const char *path, enum bv_side side)
+{
+	struct vfs *v = vfs_of(review);
+	bv_autofree struct loc *l = calloc(1, sizeof(*l));
+
+	if (!l || path[0] != '/' || strlen(path) >= PATH_MAX)
+		return l ? -EINVAL : -ENOMEM;
+	place_at(v, path, l);
+	return real_open(v, l, side == BV_NEW ? V_UPPER : V_LOWER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+}
+
+static ssize_t svc_link(const struct bv_review *review, const char *path, enum bv_side side, char *out, size_t size)
+{
+	struct vfs *v = vfs_of(review);
+	bv_autofree struct loc *l = calloc(1, sizeof(*l));
+
+	if (!l || path[0] != '/' || strlen(path) >= PATH_MAX || !size)
+		return l ? -EINVAL : -ENOMEM;
+	place_at(v, path, l);
+	bv_autofd int fd = real_open(v, l, side == BV_NEW ? V_UPPER : V_LOWER, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	ssize_t n = readlinkat(fd, "", out, size);
+	if (n < 0 || (size_t)n >= size)
+		return n < 0 ? -errno : -ENAMETOOLONG;
+	out[n] = '\0';
+	return n;
+}
+
+static int svc_commit(const struct bv_review *review, const struct bv_selection *what)
+{
+	return commit_changes(vfs_of(review), what);
+}
+
+static int svc_rollback(const struct bv_review *review, const struct bv_selection *what)
+{
+	return rollback_changes(vfs_of(review), what);
 }
 
 const struct bv_review review_service = {
 	.head = BV_HEAD(SERVICE, struct bv_review),
 	.changes = svc_changes,
+	.open = svc_open,
+	.link = svc_link,
+	.commit = svc_commit,
+	.rollback = svc_rollback,
 };

@@ -81,10 +81,10 @@ tap.ok(r.status == 0 and lines[0] == "printed" and sorted(got) == sorted(want), 
 r = run("run", "--diff=json", "--", "sh", "-c", script.replace("echo printed", "exit 3"))
 changes = {c["path"]: c for c in json.loads(r.out) if c["path"].startswith(f"{work}/t/")}
 tap.ok(r.status == 3 and len(changes) == len(want), "diff as JSON, with the command's exit code", [harness.text(r.out), repr(r.err)])
-tap.ok(changes.get(f"{work}/t/changed") == {"kind": "M", "type": "f", "size": 5, "path": f"{work}/t/changed"}, "a change")
+tap.ok(changes.get(f"{work}/t/changed") == {"kind": "M", "type": "f", "size": 5, "path": f"{work}/t/changed", "what": ["data"]}, "a change")
 strange = [c for c in changes.values() if "path_hex" in c]
 tap.ok(len(strange) == 1 and bytes.fromhex(strange[0]["path_hex"]) == f"{work}/t/x".encode() + b"\xff", "bytes that are not UTF-8")
-tap.ok(json.loads(run("diff", "--json", "true").out) == [], "no changes")
+tap.ok(json.loads(run("diff", "--json", "--", "true").out) == [], "no changes")
 tap.ok(sorted(os.listdir(f"{work}/t")) == ["becomes-dir", "changed", "gone", "same"], "the host is as before")
 r = subprocess.run(f"'{bvisor}' diff -- sh -c 'for i in $(seq 3000); do echo >d/$i; done' | head -n 1", shell=True, cwd=work,
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -42,7 +42,7 @@ for cmd in ("run", "shell", "diff", "check", "modules", "routes"):
 misuse("run: no command", ["run", "-v"], r"no command given")
 misuse("run: unwanted argument", ["run", "--tty=x", "true"], r"option '--tty' takes no argument")
 misuse("run: bad --net", ["run", "--net", "lan", "true"], r"'lan' is neither none nor host")
-misuse("run: bad --diff", ["run", "--diff=xml", "true"], r"'xml' is neither text nor json")
+misuse("run: bad --diff", ["run", "--diff=xml", "true"], r"'xml' is none of text, json, stat, patch")
 misuse("run: bad -e", ["run", "-e", "=x", "true"], r"neither NAME=VALUE nor NAME")
 misuse("run: --rw of nothing", ["run", "--rw", "/no/such", "true"], r"--rw: '/no/such': No such file")
 misuse("run: bad --bind", ["run", "--bind", "/etc", "true"], r"is not SRC:DST")

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef BVISOR_SVC_REVIEW_H
 #define BVISOR_SVC_REVIEW_H
-/* Service "review" (provided by vfs-cow): what a sandbox changed.  Loop thread, after or between
- * calls.  Since 1.0. */
+/* Service "review" (provided by vfs-cow): what a sandbox changed, and what becomes of it.  Loop
+ * thread, after or between calls; commit and rollback only without a guest.  Since 1.0. */
+#include <sys/types.h>
+
 #include <bvisor/abi.h>
 
 #define BV_REVIEW_SERVICE "review"
+
+/* What differs, of an object that is there before and after. */
+#define BV_CHANGED_DATA 1u  /* bytes, or the target of a symlink */
+#define BV_CHANGED_MODE 2u
+#define BV_CHANGED_OWNER 4u
+#define BV_CHANGED_XATTR 8u
+#define BV_CHANGED_TIME 16u /* of modification, where the bytes are the same */
 
 struct bv_change {
 	char kind;        /* 'A' added, 'M' modified, 'D' deleted, 'T' type changed */
@@ -13,6 +22,39 @@ struct bv_change {
 	                     for D of the old object */
 	const char *path; /* virtual path, any bytes but NUL; borrowed until the callback returns */
 	uint64_t size;    /* bytes of the new file; 0 for others */
+	uint32_t what;    /* M: BV_CHANGED_* */
+	uint32_t mode, old_mode; /* st_mode; 0 where there is no such object */
+	uint32_t uid, gid, old_uid, old_gid;
+	uint64_t old_size;
+};
+
+enum bv_side { BV_OLD = 0, BV_NEW = 1 };
+
+enum bv_commit_event {
+	BV_COMMIT_CONFLICT, /* text: what the host did there meanwhile */
+	BV_COMMIT_OUTSIDE,  /* not below the directories that may be committed to without force */
+	BV_COMMIT_DONE,     /* this change has been (dry run: would be) made */
+	BV_COMMIT_SKIPPED,  /* text: why this cannot be brought to the host */
+	BV_COMMIT_FAILED,   /* text: why */
+};
+
+#define BV_COMMIT_FORCE 1u   /* conflicts and paths outside do not matter */
+#define BV_COMMIT_DRY_RUN 2u /* nothing is done */
+
+/* Which changes, and whom to tell.  All borrowed. */
+struct bv_selection {
+	struct bv_head head;
+	const char *const *path; /* virtual paths: these and all below; none: everything */
+	size_t n_paths;
+	const char *const *exclude; /* fnmatch(3) patterns, for the path or its last part */
+	size_t n_excludes;
+	const char *const *allowed; /* directories that may be committed to without BV_COMMIT_FORCE */
+	size_t n_allowed;
+	uint32_t flags, zero;
+	/* done and total count changes and bytes; change may be NULL in FAILED.  Its result is ignored. */
+	void (*tell)(void *arg, enum bv_commit_event event, const struct bv_change *change, const char *text,
+	             uint64_t done, uint64_t total);
+	void *arg;
 };
 
 struct bv_review {
@@ -21,6 +63,20 @@ struct bv_review {
 	 * returns it; 0; -errno. */
 	int (*changes)(const struct bv_review *review, int (*each)(void *arg, const struct bv_change *change),
 	               void *arg);
+	/* A descriptor (the caller's) of the file at a virtual path before or after; -errno. */
+	int (*open)(const struct bv_review *review, const char *path, enum bv_side side);
+	/* The text of a symlink, NUL-terminated: its length, -errno. */
+	ssize_t (*link)(const struct bv_review *review, const char *path, enum bv_side side, char *out, size_t size);
+	/*
+	 * Makes the selected changes on the host; what is made leaves the layer.  First all are
+	 * judged: with a conflict or a path outside nothing is done and -ESTALE returned.  Each file
+	 * is replaced at once; a commit that was killed is finished by the next one.  0; -ESTALE;
+	 * -EIO after BV_COMMIT_FAILED; -errno.
+	 */
+	int (*commit)(const struct bv_review *review, const struct bv_selection *what);
+	/* Drops the selected changes from the layer.  0; -ENOTEMPTY: one lies in a directory that was
+	 * replaced as a whole and can only be dropped with it (told as BV_COMMIT_FAILED); -errno. */
+	int (*rollback)(const struct bv_review *review, const struct bv_selection *what);
 };
 
 #endif

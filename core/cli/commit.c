@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bvisor commit and rollback. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cleanup.h>
+
+#include "named.h"
+
+#define EXIT_CONFLICT 3 /* nothing was written: the host and the sandbox disagree */
+
+struct act {
+	const char *cmd;
+	struct settings settings;
+	const char **exclude;
+	size_t n_excludes;
+	unsigned flags;
+	bool verbose, help;
+	/* While it goes on: */
+	const char *start; /* where commits go without --force */
+	size_t made, skipped, failed, conflicts, outside;
+	struct timespec began, shown;
+	bool bar;
+};
+
+/* ---- progress ---- */
+
+static double since(const struct timespec *t)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - t->tv_sec) + (double)(now.tv_nsec - t->tv_nsec) / 1e9;
+}
+
+/* One line on a terminal that is written over; nothing elsewhere. */
+static void progress(struct act *a, uint64_t done, uint64_t total)
+{
+	enum { WIDTH = 30 };
+
+	if (!isatty(STDERR_FILENO) || since(&a->began) < 0.3 || (a->bar && since(&a->shown) < 0.1))
+		return;
+	int filled = total ? (int)((double)done / (double)total * WIDTH) : WIDTH;
+	fprintf(stderr, "\r%s [%.*s%*s] %zu changes, %.1f of %.1f MiB, %.1f MiB/s \033[K", a->cmd, filled,
+	        "##############################", WIDTH - filled, "", a->made, (double)done / 1048576,
+	        (double)total / 1048576, (double)done / 1048576 / since(&a->began));
+	clock_gettime(CLOCK_MONOTONIC, &a->shown);
+	a->bar = true;
+}
+
+static void progress_end(struct act *a)
+{
+	if (a->bar)
+		fputs("\r\033[K", stderr);
+	a->bar = false;
+}
+
+/* ---- what happens ---- */
+
+static void say(const struct act *a, const char *what, const struct bv_change *c, const char *text)
+{
+	fprintf(stderr, "bvisor %s: %s", a->cmd, what);
+	if (c)
+		review_quote(c->path, stderr);
+	fprintf(stderr, "%s%s\n", text ? ": " : "", text ? text : "");
+}
+
+static void tell(void *arg, enum bv_commit_event event, const struct bv_change *c, const char *text,
+                 uint64_t done, uint64_t total)
+{
+	struct act *a = arg;
+
+	if (event != BV_COMMIT_DONE)
+		progress_end(a);
+	switch (event) {
+	case BV_COMMIT_CONFLICT:
+		a->conflicts++;
+		say(a, "conflict: ", c, text);
+		break;
+	case BV_COMMIT_OUTSIDE:
+		a->outside++;
+		say(a, "outside: ", c, NULL);
+		break;
+	case BV_COMMIT_SKIPPED:
+		a->skipped++;
+		say(a, "left out: ", c, text);
+		break;
+	case BV_COMMIT_FAILED:
+		a->failed++;
+		say(a, "", c, text);
+		break;
+	case BV_COMMIT_DONE:
+		a->made++;
+		if (a->verbose || (a->flags & BV_COMMIT_DRY_RUN)) {
+			printf("%c ", c->kind);
+			review_quote(c->path, stdout);
+			putchar('\n');
+		}
+		progress(a, done, total);
+		break;
+	}
+}
+
+static int result(struct act *a, int r)
+{
+	progress_end(a);
+	if (r == -ESTALE) {
+		fprintf(stderr, "bvisor %s: nothing was written", a->cmd);
+		if (a->conflicts)
+			fprintf(stderr, "; %zu conflict%s: choose other PATHs, or --force", a->conflicts,
+			        a->conflicts == 1 ? "" : "s");
+		if (a->outside) {
+			fprintf(stderr, "; %zu change%s not below ", a->outside, a->outside == 1 ? " is" : "s are");
+			review_quote(a->start, stderr);
+			fputs(", where the sandbox was started: choose PATHs, or --force", stderr);
+		}
+		putc('\n', stderr);
+		return EXIT_CONFLICT;
+	}
+	if (r < 0 && !a->failed)
+		return cli_fail(a->cmd, "%s", strerror(-r));
+	printf("%zu change%s %s%s", a->made, a->made == 1 ? "" : "s",
+	       a->flags & BV_COMMIT_DRY_RUN ? "would be " : "",
+	       strcmp(a->cmd, "commit") == 0 ? "committed" : "rolled back");
+	if (a->skipped)
+		printf(", %zu left out", a->skipped);
+	if (a->failed)
+		printf(", %zu failed", a->failed);
+	putchar('\n');
+	return cli_flush(a->cmd, r < 0 ? 1 : 0);
+}
+
+/* ---- the command line ---- */
+
+static int parse(struct act *a, int argc, char **argv)
+{
+	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, /* commit only */
+	                                        {"dry-run", no_argument, NULL, 'n'},
+	                                        {"exclude", required_argument, NULL, 'x'},
+	                                        {"config", required_argument, NULL, 'c'},
+	                                        {"option", required_argument, NULL, 'o'},
+	                                        {"verbose", no_argument, NULL, 'v'},
+	                                        {"help", no_argument, NULL, 'h'},
+	                                        {NULL, 0, NULL, 0}};
+	bool commit = strcmp(a->cmd, "commit") == 0;
+	int c;
+
+	a->exclude = calloc((size_t)argc, sizeof(a->exclude[0]));
+	if (!a->exclude)
+		return cli_fail(a->cmd, "out of memory");
+	while ((c = getopt_long(argc, argv, commit ? ":nfx:c:o:vh" : ":x:c:o:vh", options + (commit ? 0 : 2),
+	                        NULL)) != -1) {
+		int code = 0;
+
+		switch (c) {
+		case '?':
+		case ':':
+			return cli_bad_option(a->cmd, argv, c);
+		case 'h':
+			return cli_help(a->cmd);
+		case 'f':
+			a->flags |= BV_COMMIT_FORCE;
+			break;
+		case 'n':
+			a->flags |= BV_COMMIT_DRY_RUN;
+			break;
+		case 'v':
+			a->verbose = true;
+			break;
+		case 'x':
+			a->exclude[a->n_excludes++] = optarg;
+			break;
+		default:
+			code = settings_parse(a->cmd, c, &a->settings);
+		}
+		if (code)
+			return code;
+	}
+	if (optind >= argc)
+		return cli_misuse(a->cmd, "no name of a sandbox given");
+	return -1;
+}
+
+static int perform(struct act *a, const char *name, char *const *words, size_t n)
+{
+	struct sandbox *box;
+	const struct bv_review *review;
+	bv_autofree char **path = calloc(n + 1, sizeof(*path));
+	int code = path ? named_open(a->cmd, &a->settings, name, &box, &review) : cli_fail(a->cmd, "out of memory");
+
+	if (code)
+		return code;
+	bv_autofree char *start = named_start(box, name);
+	a->start = start ? start : "";
+	for (size_t i = 0; i < n && !code; i++)
+		if (!(path[i] = named_path(words[i])))
+			code = cli_fail(a->cmd, "'%s': %s", words[i], strerror(errno ? errno : ENOMEM));
+	const struct bv_selection s = {
+		.head = BV_HEAD(SERVICE, struct bv_selection),
+		.path = (const char *const *)path,
+		.n_paths = n,
+		.exclude = a->exclude,
+		.n_excludes = a->n_excludes,
+		.allowed = &a->start,
+		.n_allowed = a->start[0] == '/',
+		.flags = a->flags,
+		.tell = tell,
+		.arg = a,
+	};
+	clock_gettime(CLOCK_MONOTONIC, &a->began);
+	if (!code)
+		code = result(a, strcmp(a->cmd, "commit") == 0 ? review->commit(review, &s)
+		                                               : review->rollback(review, &s));
+	for (size_t i = 0; i < n; i++)
+		free(path[i]);
+	sandbox_free(box);
+	return code;
+}
+
+static int act(const char *cmd, int argc, char **argv)
+{
+	struct act a = {.cmd = cmd};
+	int code = parse(&a, argc, argv);
+
+	if (code < 0)
+		code = perform(&a, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1));
+	settings_fini(&a.settings);
+	free(a.exclude);
+	return code;
+}
+
+int commit_command(int argc, char **argv)
+{
+	return act("commit", argc, argv);
+}
+
+int rollback_command(int argc, char **argv)
+{
+	return act("rollback", argc, argv);
+}

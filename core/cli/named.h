@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_CLI_NAMED_H
+#define CORE_CLI_NAMED_H
+/* Commands on sandboxes that are kept by name (`bvisor run --name`), without a guest. */
+#include <bvisor/svc/review.h>
+#include <bvisor/svc/store.h>
+
+#include "cli.h"
+
+/* Opens an existing sandbox for review.  0, or an exit code after a message.  Free with
+ * sandbox_free(). */
+int named_open(const char *cmd, struct settings *s, const char *name, struct sandbox **box,
+               const struct bv_review **review);
+/* The host directory it was first started in; malloc'd, NULL when unknown. */
+char *named_start(struct sandbox *box, const char *name);
+
+/* A path of the command line as an absolute virtual one without ".", ".." and double slashes;
+ * malloc'd, NULL without memory or current directory. */
+char *named_path(const char *word);
+
+/* Of a message about a sandbox that could not be opened, what the user needs to read. */
+const char *named_error(const char *text);
+
+/* ---- patch.c ---- */
+/* The changes as a patch in git's format, which `patch -p1` and `git apply` take.  0, -errno. */
+int patch_print(const struct bv_review *review, FILE *to);
+/* A line a file with what was inserted and deleted.  0, -errno. */
+int patch_stat(const struct bv_review *review, FILE *to);
+
+#endif

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes that are kept: run --name, ls, diff, commit, rollback, rm."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import clitest
+from clitest import harness
+
+tap, bvisor, work = clitest.start()
+state = os.path.join(work, "state")
+env = dict(os.environ, XDG_STATE_HOME=state)
+repo = os.path.join(work, "repo")
+layers = os.path.join(state, "bvisor", "sandboxes")
+rounds = int(os.environ.get("ROUNDS", "20"))
+
+
+def ok(good, what, notes=()):
+    return tap.ok(good, what, [repr(n) for n in notes])
+
+
+def run(*args, cwd=repo, extra=None, **kw):
+    return harness.run([bvisor, *args], preexec_fn=clitest.reset_signals, cwd=cwd, env=dict(env, **(extra or {})), **kw)
+
+
+def sh(name, script, *options, **kw):
+    return run("run", "--name", name, *options, "--", "sh", "-c", script, **kw)
+
+
+def check(what, r, status, out=None, err=None):
+    good = r.status == status and (out is None or r.out == out) and (err is None or err in r.err)
+    ok(good, what, [f"status {r.status}, wanted {status}; stdout {r.out!r}, wanted {out!r}; stderr {r.err!r}, wanted {err!r}"])
+    return r
+
+
+def fresh(*names):
+    """The repository as at the beginning, without sandboxes."""
+    shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(repo, ignore_errors=True)
+    os.mkdir(repo)
+    for name in ("a", "b", "keep", "dir/in", "dir/sub/deep", "old/x"):
+        path = os.path.join(repo, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(f"one\n{name}\nthree\n")
+    os.symlink("a", os.path.join(repo, "link"))
+    os.utime(repo, (1, 1))
+
+
+def tree(top):
+    """Everything below: type, mode, content, links."""
+    out = {}
+    for where, dirs, files in os.walk(top):
+        for name in sorted(dirs + files):
+            path = os.path.join(where, name)
+            st = os.lstat(path)
+            what = os.readlink(path) if os.path.islink(path) else None
+            if not what and os.path.isfile(path):
+                with open(path, "rb") as f:
+                    what = f.read()
+            out[os.path.relpath(path, top)] = (oct(st.st_mode), what, st.st_nlink if not os.path.isdir(path) else 0)
+    return out
+
+
+def changes(name):
+    r = run("diff", "--json", name)
+    return {c["path"].removeprefix(repo + "/"): c["kind"] for c in json.loads(r.out)} if r.status == 0 else r.err
+
+
+EDIT = """set -e
+sed -i s/one/ONE/ a; rm b; echo new >n; ln n n2; mkdir -p fresh/er; echo q >fresh/er/q; ln -sf keep link
+chmod 751 keep; rm -r dir/sub; mv old moved; rm -r dir; mkdir dir; echo other >dir/in; mkfifo pipe; printf x >'odd
+name'; mkdir empty; mv a a2; mv a2 a
+"""
+
+# A sandbox goes on where it was.
+fresh()
+before = tree(repo)
+check("run --name", sh("one", "echo x >f; rm b; mkdir d; echo y >d/g; echo z >/tmp/t"), 0)
+ok(tree(repo) == before, "the host is as it was")
+check("the next run goes on in it", sh("one", "cat f d/g /tmp/t; ls b 2>/dev/null; echo +x >>f; cat f"), 0, b"x\ny\nz\nx\n+x\n")
+check("another one has its own", sh("two", "ls f 2>/dev/null; cat b"), 0, b"one\nb\nthree\n")
+check("no other name", sh("../evil", "true"), 125, b"", b"is no name for a sandbox")
+check("nor an empty one", sh("", "true"), 125, b"", b"is no name for a sandbox")
+check("guests see nothing of the layers", sh("one", f"ls -d {state}/bvisor {layers} 2>/dev/null; echo"), 0, b"\n")
+check("nor does one without a name, even with its directory open for writing",
+      run("run", "--rw", work, "--", "sh", "-c", f"ls -d {state}/bvisor {layers} 2>/dev/null; echo"), 0, b"\n")
+r = run("ls", "--json")
+ok(r.status == 0 and [s["name"] for s in json.loads(r.out)] == ["one", "two"] and json.loads(r.out)[0]["start"] == repo,
+       "ls --json", [r.out, r.err])
+busy = clitest.popen([bvisor, "run", "--name", "one", "--", "sh", "-c", "echo; exec sleep 60"], cwd=repo, env=env, stdout=subprocess.PIPE)
+busy.stdout.readline()
+pid = clitest.supervisor(busy.pid)
+check("one sandbox at a time", sh("one", "true"), 125, b"", f"sandbox 'one' is in use by process {pid}".encode())
+check("nor is it looked at meanwhile", run("diff", "one"), 125, b"", f"in use by process {pid}".encode())
+check("nor removed", run("rm", "one"), 125, b"", b"in use by process")
+ok(str(pid).encode() in run("ls").out, "ls tells who runs")
+busy.kill()
+busy.wait()
+clitest.until(lambda: not clitest.children(pid) and clitest.state(pid) is None)
+check("rm", run("rm", "one", "two"), 0, b"")
+check("and they are gone", run("ls"), 0, b"")
+check("no such sandbox", run("diff", "one"), 125, b"", b"there is no sandbox 'one'")
+check("rm of none", run("rm", "one"), 125, b"", b"there is no sandbox 'one'")
+
+# What changed.
+fresh()
+check("changes of every kind", sh("s", EDIT), 0)
+want = {"a": "M", "b": "D", "n": "A", "n2": "A", "fresh": "A", "fresh/er": "A", "fresh/er/q": "A", "link": "M", "keep": "M",
+        "old": "D", "moved": "A", "moved/x": "A", "dir/in": "M", "dir/sub": "D", "pipe": "A", "odd\nname": "A", "empty": "A"}
+ok(changes("s") == want, "diff lists them", [changes("s")])
+check("a mode by itself", run("diff", "s"), 0)
+ok(b"keep  15  mode 644 -> 751\n" in run("diff", "s").out, "says from what to what", [run("diff", "s").out])
+patch = run("diff", "-p", "s").out
+copy = os.path.join(work, "copy")
+shutil.rmtree(copy, ignore_errors=True)
+shutil.copytree(repo, copy, symlinks=True)
+depth = repo.strip("/").count("/") + 2
+r = subprocess.run(["git", "apply", f"-p{depth}", "--whitespace=nowarn", "-"], input=patch, cwd=copy, capture_output=True,
+                   env=dict(env, GIT_CEILING_DIRECTORIES=work))
+ok(r.returncode == 0, "the patch applies with git", [r.stderr, patch])
+left = {k: v[1] for k, v in tree(copy).items() if v[1] is not None}
+check("commit", run("commit", "s"), 0, b"17 changes committed\n")
+made = {k: v[1] for k, v in tree(repo).items() if v[1] is not None}
+ok(left == made, "and gives what was committed", [left, made])
+
+# Commit.
+fresh()
+sh("s", EDIT)
+inside = sh("s", "find . -mindepth 1 -printf '%p %y %m %s %l %n\\n' | sort; cat a n dir/in")
+check("--dry-run names all", run("commit", "-n", "s"), 0)
+ok(tree(repo) == before, "and does nothing")
+check("one path", run("commit", "s", "a"), 0, b"1 change committed\n")
+ok(open(f"{repo}/a").read().startswith("ONE") and os.path.exists(f"{repo}/b"), "that alone")
+ok("a" not in changes("s") and "b" in changes("s"), "which has left the layer", [changes("s")])
+check("a file of a new directory", run("commit", "s", "fresh/er/q"), 0, b"1 change committed\n")
+ok(os.path.exists(f"{repo}/fresh/er/q"), "brings its directory")
+check("--exclude", run("commit", "-v", "s", "-x", "dir", "-x", "n2", "-x", "pipe"), 0)
+ok(set(changes("s")) == {"n2", "pipe", "dir/in", "dir/sub"}, "leaves out", [changes("s")])
+check("the rest", run("commit", "s"), 0)
+ok(changes("s") == {}, "nothing is left", [changes("s")])
+after = harness.run(["sh", "-c", "find . -mindepth 1 -printf '%p %y %m %s %l %n\\n' | sort; cat a n dir/in"], cwd=repo, env=env)
+a, b = (x.out.decode().replace(" 2\n", " 1\n") for x in (inside, after))  # n and n2 came one by one
+ok(a == b, "the host is now as the sandbox was", [a, b])
+check("and again", run("commit", "s"), 0, b"0 changes committed\n")
+upper = [p for p, _, files in os.walk(f"{layers}/s/upper") for _ in files]
+ok(not upper, "the layer is empty", upper)
+fresh()
+sh("s", EDIT)
+run("commit", "s")
+ok(os.stat(f"{repo}/n").st_ino == os.stat(f"{repo}/n2").st_ino, "hard links of one commit are links")
+
+# Conflicts: nothing is written.
+for what, do in (("changed", "echo host >>a"), ("replaced", "cp a t; mv t a"), ("deleted", "rm a"), ("made", "echo h >n"),
+                 ("deleted what was deleted", None), ("changed below what was deleted", "echo h >>dir/sub/deep")):
+    fresh()
+    sh("s", EDIT)
+    subprocess.run(["sh", "-c", do or "rm b"], cwd=repo, check=True)
+    was = tree(repo)
+    r = run("commit", "s")
+    if do is None:
+        ok(r.status == 0, f"no conflict: the host {what} too", [r.out, r.err])
+        continue
+    ok(r.status == 3 and tree(repo) == was and r.err.count(b"commit: conflict: ") == 1, f"conflict: the host {what}", [r.status, r.out, r.err])
+    ok(run("commit", "--force", "s").status == 0 and changes("s") == {}, "--force", [changes("s")])
+fresh()
+sh("s", f"echo x >{work}/beside; echo y >n")
+check("outside of where it was started", run("commit", "s"), 3, b"", b"outside: " + work.encode())
+ok(not os.path.exists(f"{repo}/n"), "nothing is written")
+check("but by name", run("commit", "s", "."), 0, b"1 change committed\n")
+check("or by force", run("commit", "-f", "s"), 0, b"1 change committed\n")
+
+# No symlink of the host is followed.
+fresh()
+os.makedirs(f"{work}/victim", exist_ok=True)
+sh("s", "echo evil >>dir/in; echo new >dir/new")
+shutil.rmtree(f"{repo}/dir")
+os.symlink(f"{work}/victim", f"{repo}/dir")
+check("a directory became a symlink: a conflict", run("commit", "s"), 3)
+r = run("commit", "--force", "s")
+ok(r.status == 0 and os.listdir(f"{work}/victim") == [] and not os.path.islink(f"{repo}/dir"), "by force a directory again", [r.out, r.err])
+fresh()
+sh("s", "mkdir -p dir/x/y; echo evil >dir/x/y/z")
+os.rename(f"{repo}/dir", f"{repo}/elsewhere")
+os.symlink(f"{work}/victim", f"{repo}/dir")
+r = run("commit", "--force", "s", "dir/x/y/z")
+ok(r.status == 1 and os.listdir(f"{work}/victim") == [], "nothing is put behind a symlink", [r.status, r.out, r.err])
+
+# Rollback.
+fresh()
+sh("s", EDIT)
+check("rollback of a path", run("rollback", "s", "a", "fresh"), 0, b"4 changes rolled back\n")
+ok("a" not in changes("s") and "fresh" not in changes("s") and "b" in changes("s"), "that alone", [changes("s")])
+check("of a part of what was replaced as a whole", run("rollback", "s", "dir/in"), 1, None, b"replaced as a whole")
+check("of all", run("rollback", "s"), 0)
+ok(changes("s") == {}, "nothing is left", [changes("s")])
+check("the sandbox shows the host again", sh("s", "cat a b dir/sub/deep; readlink link; ls"), 0,
+      harness.run(["sh", "-c", "cat a b dir/sub/deep; readlink link; ls"], cwd=repo, env=env).out)
+
+# Layers edited into nonsense.
+for what, path, text, err in (
+        ("manifest of another version", "manifest", "bvisor layer 9\n", b"the layer's manifest, line 1"),
+        ("manifest of nonsense", "manifest", "bvisor layer 1\ncreated soon\n", b"the layer's manifest, line 2"),
+        ("manifest of zeros", "manifest", "\0" * 64, b"is no manifest of bvisor"),
+        ("whiteout of nothing", "upper/.wh.", "", b"holds names (.wh.*) that bvisor does not give"),
+        ("whiteout of ..", "upper/.wh...", "", b"holds names (.wh.*) that bvisor does not give"),
+        ("long whiteout that lies", "upper/.wh..wh.long.0123456789abcdef", "x/../../etc", b"holds names (.wh.*)"),
+        ("origins of nonsense", "meta/origins", "x\0", b"meta/origins is not as bvisor writes it")):
+    fresh()
+    sh("s", "true")
+    with open(f"{layers}/s/{path}", "w") as f:
+        f.write(text)
+    r = sh("s", "echo ran")
+    ok(r.status == 125 and r.out == b"" and err in r.err and r.err.count(b"\n") == 1, what, [r.status, r.out, r.err])
+fresh()
+sh("s", "true")
+shutil.rmtree(f"{layers}/s/upper")
+os.symlink("/etc", f"{layers}/s/upper")
+check("an upper that is a symlink", sh("s", "echo ran"), 125, b"", b"upper: ")
+
+# Misuse.
+check("commit without a name", run("commit"), 2, b"", b"no name")
+check("diff without anything", run("diff"), 2, b"", b"neither the name")
+check("diff of two", run("diff", "a", "b"), 2, b"", b"one name is enough")
+check("rollback --force", run("rollback", "-f", "s"), 2, b"", b"unknown option")
+check("rm without a name", run("rm"), 2, b"", b"no name")
+check("ls with one", run("ls", "x"), 2, b"", b"takes no arguments")
+
+# Killed at every step of a commit; the next one comes to the same end.
+preload = os.environ.get("BVISOR_KILLAT", "")
+if os.environ.get("ASAN_OPTIONS") or not os.path.exists(preload):
+    tap.skip("killed at every step of a commit", "a preloaded library does not go with a sanitizer")
+else:
+    fresh()
+    sh("s", EDIT)
+    run("commit", "s")
+    want, bad, step, stride = tree(repo), [], 1, int(os.environ.get("STRIDE", "3"))
+    while True:
+        fresh()
+        sh("s", EDIT)
+        r = run("commit", "s", extra={"LD_PRELOAD": preload, "KILL_AT": str(step)})
+        killed = r.status != 0
+        again = run("commit", "s")
+        got = tree(repo)
+        if again.status != 0 or got != want or changes("s") != {}:
+            bad.append((step, again.err, {k: (want.get(k), got.get(k)) for k in {**want, **got} if want.get(k) != got.get(k)}))
+        if not killed:
+            break
+        step += stride
+    ok(not bad and step > 30, f"killed before every {stride}th of {step} steps of a commit", bad[:3])
+
+# Killed under load: the layer opens and holds what was synced.
+WRITER = r"""
+import os, sys
+i = 0
+os.makedirs("w", exist_ok=True)
+while True:
+    name = "w/%06d" % i
+    fd = os.open(name + ".t", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(fd, name.encode() * 100)
+    os.fsync(fd)
+    os.close(fd)
+    os.rename(name + ".t", name)
+    d = os.open("w", os.O_RDONLY); os.fsync(d); os.close(d)
+    print(name, flush=True)
+    if i % 3 == 0:
+        os.system("rm -rf dir; cp -r /usr/share/doc/bash dir 2>/dev/null; mv dir dir2; rm -rf dir2; mkdir dir; sed -i s/one/two/ a") if i % 30 == 0 else None
+        open("keep", "a").write("x")
+    i += 1
+"""
+fresh()
+bad, total = [], 0
+for n in range(rounds):
+    p = clitest.popen([bvisor, "run", "--name", "k", "--", "python3", "-c", WRITER], cwd=repo, env=env, stdout=subprocess.PIPE,
+                      stderr=subprocess.DEVNULL)
+    first = p.stdout.readline()
+    pid = clitest.supervisor(p.pid)
+    time.sleep(random.random() * 0.15)
+    os.kill(pid, signal.SIGKILL)
+    said = [first.decode().strip()] + [s.decode().strip() for s in p.stdout.read().splitlines(True) if s.endswith(b"\n")]
+    p.wait()
+    clitest.until(lambda: not clitest.children(pid))
+    total += len(said)
+    r = sh("k", "for f in w/*; do case $f in *.t) continue;; esac; echo $f $(wc -c <$f); done; ls a keep >/dev/null")
+    have = dict(line.split() for line in r.out.decode().splitlines() if len(line.split()) == 2)
+    lost = [s for s in said if have.get(s) != str(100 * len(s))]
+    if r.status != 0 or lost or run("diff", "k").status != 0:
+        bad.append((n, r.status, r.err, lost[:3]))
+ok(not bad, f"killed {rounds} times under load, nothing of {total} synced files lost", bad[:3])
+
+raise SystemExit(tap.done())
