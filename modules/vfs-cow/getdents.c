@@ -84,7 +84,8 @@ static void give(const struct listing *s, struct out *o, uint64_t *pos)
 	}
 }
 
-static int read_ours(struct vfs *v, struct bv_call *call, struct loc *l, off_t pos, struct out *o)
+/* fd is the guest's, whose position counts. */
+static int read_ours(struct vfs *v, struct bv_call *call, struct loc *l, int fd, off_t pos, struct out *o)
 {
 	struct listing *s;
 	int r = listing_get(v, call, l, &s);
@@ -96,7 +97,7 @@ static int read_ours(struct vfs *v, struct bv_call *call, struct loc *l, off_t p
 		return -EINVAL; /* the buffer is too small for the next entry */
 	if (!o->len)
 		listing_done(v, s);
-	else if (lseek(l->fd, (off_t)at, SEEK_SET) < 0)
+	else if (lseek(fd, (off_t)at, SEEK_SET) < 0)
 		return -errno;
 	return 0;
 }
@@ -173,15 +174,18 @@ static enum bv_verdict do_getdents(struct vfs *v, struct bv_call *call, bool old
 		r = -ENOENT; /* deleted here, though the host still has it */
 	else
 		r = ask_synth(v, call, &l);
-	off_t before = r == 0 ? lseek(l.fd, 0, SEEK_CUR) : 0;
+	/* Where l is the copy of a directory that moved, the guest's descriptor is still of the old one. */
+	bv_autofd int own = l.stale ? v->host->get_fd(call, (int)call->arg[0]) : -1;
+	int fd = l.stale ? own : l.fd;
+	off_t before = r == 0 ? lseek(fd, 0, SEEK_CUR) : 0;
 	if (before < 0)
 		r = -errno;
 	if (r == 0)
-		r = listing_needed(&l) ? read_ours(v, call, &l, before, &o) : read_host(&l, &o);
+		r = listing_needed(&l) ? read_ours(v, call, &l, fd, before, &o) : read_host(&l, &o);
 	if (r == 0 && o.len) {
 		r = v->host->mem_write(call, call->arg[1], o.buf, o.len);
 		if (r < 0)
-			(void)lseek(l.fd, before, SEEK_SET); /* nothing was given: nothing was read */
+			(void)lseek(fd, before, SEEK_SET); /* nothing was given: nothing was read */
 	}
 	loc_fini(&l);
 	return REPLY(v, call, r < 0 ? r : (int64_t)o.len);

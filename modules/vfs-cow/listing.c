@@ -478,6 +478,8 @@ static bool has_mounts(const struct node *n)
 
 bool listing_needed(const struct loc *l)
 {
+	if (l->stale)
+		return true;
 	switch (l->view) {
 	case V_LOWER:
 	case V_MERGED:

@@ -23,26 +23,33 @@ static bool below(const char *path, const char *top)
 	return strncmp(path, top, len) == 0 && (path[len] == '/' || !path[len]);
 }
 
-/* Every record that led below `from` leads below `to` from now on. */
-static void follow(struct vfs *v, const char *from, const char *to)
+/* Where `path` leads, once what is below `from` is below `to` instead; malloc'd. */
+static char *shifted(const char *path, const char *from, const char *to)
+{
+	char *out;
+
+	if (asprintf(&out, "%s%s", to, path + strlen(from)) < 0)
+		abort(); /* a record that lies would show one directory as another */
+	return out;
+}
+
+/* Every record that led below one of the two leads below the other from now on. */
+static void follow(struct vfs *v, const char *from, const char *to, bool exchange)
 {
 	for (struct moved *m = v->moved; m; m = m->next) {
-		char *path;
+		char *path = below(m->to, from)               ? shifted(m->to, from, to) :
+		             exchange && below(m->to, to) ? shifted(m->to, to, from) :
+		                                              NULL;
 
-		if (!below(m->to, from))
+		if (!path)
 			continue;
-		if (asprintf(&path, "%s%s", to, m->to + strlen(from)) < 0)
-			abort(); /* a record that lies would show one directory as another */
 		free(m->to);
 		m->to = path;
 	}
 }
 
-int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower)
+static int add(struct vfs *v, const char *from, const char *to)
 {
-	follow(v, from, to);
-	if (!was_lower)
-		return 0;
 	struct moved *m = malloc(sizeof(*m) + strlen(from) + 1);
 	char *copy = strdup(to);
 	if (!m || !copy) {
@@ -55,6 +62,20 @@ int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower)
 	m->next = v->moved;
 	v->moved = m;
 	return 0;
+}
+
+int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower)
+{
+	follow(v, from, to, false);
+	return was_lower ? add(v, from, to) : 0;
+}
+
+int moved_swap(struct vfs *v, const char *from, bool from_lower, const char *to, bool to_lower)
+{
+	follow(v, from, to, true);
+	if (from_lower && add(v, from, to) < 0)
+		return -1;
+	return to_lower ? add(v, to, from) : 0;
 }
 
 ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX])

@@ -338,7 +338,7 @@ static enum bv_verdict do_open(struct request *q, int dirfd, uint64_t ptr)
 		return REPLY(v, q->call, -EINVAL);
 	if ((q->flags & O_NOFOLLOW) || ((q->flags & O_CREAT) && (q->flags & O_EXCL)))
 		w |= W_NOFOLLOW;
-	w |= q->flags & O_CREAT ? W_CREATE : W_PROBE;
+	w |= q->flags & O_CREAT ? W_CREATE | W_NO_DIR : W_PROBE;
 	int r = vfs_walk_guest(v, q->call, dirfd, ptr, w, &l);
 	if (r < 0)
 		return REPLY(v, q->call, r);

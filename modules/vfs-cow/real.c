@@ -274,6 +274,11 @@ int loc_from_fd(struct vfs *v, struct loc *l)
 			return 0;
 		if (view == V_UPPER && s.node && s.node->copied && is_at(v, l, V_LOWER))
 			return to_copy(v, l);
+		/* The host's directory that was renamed inside (moved.c): the copy is it now. */
+		struct stat there;
+		if (view == V_UPPER && S_ISDIR(l->st.st_mode) && !starts(real, v->upper.root, v->upper_len) &&
+		    lstat(real, &there) == 0 && there.st_dev == l->st.st_dev && there.st_ino == l->st.st_ino)
+			return to_copy(v, l);
 	}
 	l->ours = real[0] != '/' || starts(real, v->upper.root, v->upper_len) ||
 	          (strncmp(real, "/memfd:", 7) == 0 && l->st.st_nlink == 0);

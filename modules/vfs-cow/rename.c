@@ -147,7 +147,9 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 	if (r < 0)
 		return r;
 	/* What was flattened for this move had a lower part, and maybe somebody in it. */
-	if (is_dir(from) && moved_note(v, from->l.path, to->l.path, from->l.node && !rw) < 0)
+	if (exchange ? moved_swap(v, from->l.path, is_dir(from) && from->l.node && !rw, to->l.path,
+	                          to_dir && to->l.node && !rw) < 0 :
+	    is_dir(from) && moved_note(v, from->l.path, to->l.path, from->l.node && !rw) < 0)
 		return -ENOMEM;
 	r = upper_created(v, &to->l, is_dir(from));
 	if (r == 0)
@@ -174,6 +176,16 @@ static enum bv_verdict rename_entries(struct vfs *v, struct bv_call *call, struc
 	return REPLY(v, call, r == NOTHING_TO_DO ? 0 : r);
 }
 
+/* The old name is not there: what comes before that. */
+static int missing(const struct entry *from, const struct entry *to, unsigned flags)
+{
+	if (from->last != LAST_NORM)
+		return -EBUSY;
+	if (to->last != LAST_NORM)
+		return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+	return domain(from) != domain(to) ? -EXDEV : -ENOENT;
+}
+
 static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_fd, uint64_t from_ptr, int to_fd,
                                  uint64_t to_ptr, unsigned flags, bv_handler_fn *handler)
 {
@@ -185,19 +197,17 @@ static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_f
 		return REPLY(v, call, -EINVAL);
 	if (flags & RENAME_WHITEOUT)
 		return REPLY(v, call, -EPERM); /* needs CAP_MKNOD, which no guest has */
-	int found = entry_walk(v, call, from_fd, from_ptr, W_PROBE, &from);
-	if (found < 0 && found != -ENOENT)
-		return REPLY(v, call, found);
 	/* Both parents are looked up before it matters whether the old name exists. */
-	int r = entry_walk(v, call, to_fd, to_ptr, W_CREATE, &to);
-	if (r < 0 || found < 0) {
-		if (r == 0)
-			loc_fini(&to.l);
-		if (found == 0)
-			loc_fini(&from.l);
-		return REPLY(v, call, r < 0 ? r : found);
+	int r = entry_walk(v, call, from_fd, from_ptr, W_PROBE | W_PARENT, &from);
+	if (r < 0)
+		return REPLY(v, call, r);
+	r = entry_walk(v, call, to_fd, to_ptr, W_CREATE, &to);
+	if (r < 0) {
+		loc_fini(&from.l);
+		return REPLY(v, call, r);
 	}
-	enum bv_verdict verdict = rename_entries(v, call, &from, &to, flags, handler);
+	enum bv_verdict verdict = from.l.probed ? rename_entries(v, call, &from, &to, flags, handler)
+	                                        : REPLY(v, call, missing(&from, &to, flags));
 	loc_fini(&from.l);
 	loc_fini(&to.l);
 	return verdict;

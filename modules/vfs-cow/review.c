@@ -155,7 +155,7 @@ static bool same_bytes(int a, int b)
 	return n == 0 && read(b, buf, 1) == 0;
 }
 
-static bool same_xattrs(int a, int b)
+bool same_xattrs(int a, int b)
 {
 	enum { SIZE = 65536 }; /* XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7) */
 	char from[FD_PATH_MAX], to[FD_PATH_MAX];
@@ -189,13 +189,15 @@ static uint32_t meta_changes(const struct stat *a, const struct stat *b)
 }
 
 /* A directory that merely had to be open to an unprivileged supervisor is not changed. */
-static uint32_t dir_changes(const struct stat *low, const struct stat *high)
+static uint32_t dir_changes(struct review *r, const struct stat *low, const struct stat *high)
 {
 	struct stat mine = *low;
+	bv_autofd int a = real_open(r->v, &r->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
+	bv_autofd int b = real_open(r->v, &r->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
 
 	if (geteuid() != 0)
 		mine.st_mode |= 0700;
-	return meta_changes(&mine, high);
+	return meta_changes(&mine, high) | (a >= 0 && b >= 0 && !same_xattrs(a, b) ? BV_CHANGED_XATTR : 0);
 }
 
 /* The place is of one type in both layers, and no directory: BV_CHANGED_*. */
@@ -299,7 +301,7 @@ static int replaced(struct review *r, const struct stat *low, const struct stat 
 		}
 		return err;
 	}
-	uint32_t what = S_ISDIR(high->st_mode) ? dir_changes(low, high) : object_changes(r, low, high);
+	uint32_t what = S_ISDIR(high->st_mode) ? dir_changes(r, low, high) : object_changes(r, low, high);
 	err = what ? report(r, 'M', what, low, high) : 0;
 	return err < 0 || !S_ISDIR(high->st_mode) ? err : replaced_dir(r);
 }
@@ -324,8 +326,8 @@ static int visit(struct review *r, const struct node *n, const struct mount *mou
 		if (err < 0)
 			return err;
 	} else if (counts && n->state == N_MERGED && n->meta && look(r, V_LOWER, &low) == 0 &&
-	           look(r, V_UPPER, &high) == 0 && dir_changes(&low, &high)) {
-		int err = report(r, 'M', dir_changes(&low, &high), &low, &high);
+	           look(r, V_UPPER, &high) == 0 && dir_changes(r, &low, &high)) {
+		int err = report(r, 'M', dir_changes(r, &low, &high), &low, &high);
 
 		if (err < 0)
 			return err;

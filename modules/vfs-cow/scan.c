@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "review.h"
 #include "whiteout.h"
-#include "vfs.h"
 
 struct scan {
 	struct vfs *v;
@@ -85,15 +85,15 @@ static void up(struct scan *s, size_t was)
 	s->l.path[was] = '\0';
 }
 
-/* Did a guest change the merged directory's own mode or owner?  An unprivileged supervisor's
+/* Did a guest change the merged directory's own mode, owner or attributes?  An unprivileged supervisor's
  * directories are its user's and open to it in any case (mirror_one). */
-static bool own_meta(const struct stat *low, const struct stat *high)
+static bool own_meta(int low_fd, const struct stat *low, int high_fd, const struct stat *high)
 {
 	mode_t mode = low->st_mode & 07777;
 
 	if (geteuid() != 0)
 		mode |= 0700;
-	return (high->st_mode & 07777) != mode ||
+	return (high->st_mode & 07777) != mode || !same_xattrs(low_fd, high_fd) ||
 	       (geteuid() == 0 && (low->st_uid != high->st_uid || low->st_gid != high->st_gid));
 }
 
@@ -119,7 +119,10 @@ static int entry(struct scan *s, struct node *parent, struct mount *mount, const
 		return -ENOMEM;
 	if (S_ISDIR(high.st_mode) && !covered && lower && S_ISDIR(low.st_mode)) {
 		n->state = N_MERGED;
-		n->meta = own_meta(&low, &high);
+		bv_autofd int low_fd = real_open(s->v, &s->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
+		if (low_fd < 0)
+			return low_fd;
+		n->meta = own_meta(low_fd, &low, fd, &high);
 		n->gen = 1;
 		return scan_dir(s, n, mount);
 	}
@@ -185,7 +188,7 @@ int scan_layer(struct vfs *v)
 	if (fstat(v->base->fd, &low) < 0 || fstat(v->upper.root_fd, &high) < 0)
 		return -errno;
 	v->root->state = N_MERGED;
-	v->root->meta = own_meta(&low, &high);
+	v->root->meta = own_meta(v->base->fd, &low, v->upper.root_fd, &high);
 	v->root->gen = 1;
 	return scan_dir(s, v->root, v->base);
 }

@@ -33,6 +33,8 @@ static int stat_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct sta
 		return r;
 	if (l.view == V_MERGED)
 		r = loc_stat(v, call, &l, st);
+	else if (l.stale)
+		*st = l.st; /* renamed inside: the copy, as a path says it */
 	loc_fini(&l);
 	return r;
 }

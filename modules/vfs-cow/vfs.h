@@ -189,6 +189,10 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 #define W_BENEATH 64u
 #define W_IN_ROOT 128u
 #define W_NO_XDEV 256u
+/* With W_PROBE: -ENOENT only when the parent is missing; without the object V_NONE, not probed. */
+#define W_PARENT 512u
+/* -EISDIR for a slash behind the last component, once its directory is found (O_CREAT). */
+#define W_NO_DIR 1024u
 #define W_RESOLVE (W_NO_SYMLINKS | W_NO_MAGIC | W_BENEATH | W_IN_ROOT | W_NO_XDEV)
 
 /* ---- spot.c: the tree's answer for one normalized path, without touching any file ---- */
@@ -294,6 +298,8 @@ extern const struct bv_review review_service;
 /* ---- moved.c: lower directories renamed inside, and who still stands in them ---- */
 /* The directory `from` is now `to`; was_lower: it had a lower part.  0; -1: no memory. */
 int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower);
+/* The two have changed places; which of them was a directory with a lower part. */
+int moved_swap(struct vfs *v, const char *from, bool from_lower, const char *to, bool to_lower);
 /* Where the lower's `path` went: length; -1: it did not move. */
 ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
 void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */

@@ -254,7 +254,7 @@ static int finish(struct walk *w, int probed)
 	settle(w);
 	if (l->view == V_HIDE && (w->flags & W_CREATE))
 		return -EACCES; /* an entry that policy hides cannot be made either */
-	if (probed == -ENOENT && (w->flags & W_CREATE)) {
+	if (probed == -ENOENT && (w->flags & (W_CREATE | W_PARENT)) && !l->dotted) {
 		l->view = l->view == V_SYNTH ? V_SYNTH : V_NONE;
 		return 0;
 	}
@@ -282,8 +282,17 @@ static int walk_slowly(struct walk *w)
 		char *name = w->rest;
 		char *after = name + len + strspn(name + len, "/");
 		bool last = !*after, slashed = name[len] == '/';
-		if (len > NAME_MAX)
-			return -ENAMETOOLONG;
+		bool dots = name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+		if (last && slashed && !dots && (w->flags & W_NO_DIR)) {
+			int r = walk_probe(w);
+
+			return r < 0 ? r : S_ISDIR(l->st.st_mode) ? -EISDIR : -ENOTDIR;
+		}
+		if (len > NAME_MAX) {
+			int r = walk_probe(w);
+
+			return r < 0 ? r : S_ISDIR(l->st.st_mode) ? -ENAMETOOLONG : -ENOTDIR;
+		}
 		if (!dir) {
 			int r = walk_probe(w);
 			if (r < 0)
@@ -393,6 +402,8 @@ static int walk_fast(struct walk *w, int *result)
 		if (*c == '/' && !c[strspn(c, "/")])
 			l->must_dir = true;
 	}
+	if (l->must_dir && !last_dot && (w->flags & W_NO_DIR))
+		return 0;
 	if (last_dot)
 		l->must_dir = l->dotted = true;
 	if (l->len == 1)
@@ -406,12 +417,13 @@ static int walk_fast(struct walk *w, int *result)
 		if (l->view == V_SYNTH)
 			return 0;
 		w->rest += strlen(w->rest);
+		w->dotted |= l->dotted;
 		*result = ++w->links > MAX_LINKS ? -ELOOP : expand_here(w);
 		if (*result == 0)
 			*result = WALK_AGAIN;
 		return 1;
 	}
-	if (r == -ENOENT && (w->flags & W_CREATE) && l->view != V_NONE) {
+	if (r == -ENOENT && (w->flags & (W_CREATE | W_PARENT)) && l->view != V_NONE) {
 		/* Missing, but is its parent there?  ELOOP again means a symlink stands before it. */
 		if (l->view == V_SYNTH) {
 			*result = finish(w, r);
@@ -445,7 +457,7 @@ int walk_on(struct walk *w)
 	int r;
 
 	l->must_dir = w->slashed;
-	l->dotted = false;
+	l->dotted = w->dotted;
 	if (!(w->flags & W_RESOLVE) && walk_fast(w, &r))
 		return r;
 	if (start_root)
@@ -454,7 +466,7 @@ int walk_on(struct walk *w)
 	l->len = start_len;
 	l->native = start_native;
 	l->must_dir = w->slashed;
-	l->dotted = false;
+	l->dotted = w->dotted;
 	w->at = start;
 	return walk_slowly(w);
 }

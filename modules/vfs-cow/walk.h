@@ -11,6 +11,7 @@ struct walk {
 	struct loc *l;
 	struct spot at;
 	unsigned flags, links;
+	bool dotted;     /* ... or "." */
 	bool slashed;    /* what an expanded link stood for had a slash behind it */
 	size_t start_len; /* length of the directory where it began, 0: the root; search begins there */
 	size_t root_len; /* W_BENEATH, W_IN_ROOT: length of the start's path, which is not left */

@@ -38,6 +38,14 @@ static int here(struct walk *w, int dirfd)
 	return r;
 }
 
+/* Is the caller's descriptor (or working directory) of that name in its /proc a directory? */
+static bool is_dir_link(int proc_fd, const char *link)
+{
+	struct stat st;
+
+	return fstatat(proc_fd, link, &st, 0) < 0 || S_ISDIR(st.st_mode);
+}
+
 /* The virtual path where a relative one starts. */
 static int start_at(struct walk *w, int dirfd, const char *path)
 {
@@ -67,6 +75,9 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 		len = -ENOENT;
 	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
 		len = gone_path(w->v, real, l->path);
+	/* An ordinary component finds out by itself what it is looked up in. */
+	if ((len < 0 || path[0] == '.') && dirfd != AT_FDCWD && !is_dir_link(dir, link))
+		return -ENOTDIR;
 	if (len < 0)
 		return (int)len;
 	l->len = w->start_len = (size_t)len;
@@ -88,7 +99,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	w.l = l;
 	w.flags = flags;
 	w.links = 0;
-	w.slashed = false;
+	w.slashed = w.dotted = false;
 	w.start_len = 0;
 	w.trail.n = w.trail.len = 0;
 	w.trail.lost = (flags & W_RESOLVE) || path[0] != '/';

@@ -156,10 +156,17 @@ static int may_set(struct vfs *v, struct bv_call *call, struct target *t, const 
 {
 	const struct change *c = arg;
 	char path[FD_PATH_MAX];
+	int perm;
 
+	int r = settable(c->name);
+	/* An attribute of no kind fails last (vfs_setxattr of fs/xattr.c). */
+	if (r == -EOPNOTSUPP && (perm = perm_access(v, call, &t->l, W_OK)) < 0)
+		return perm;
+	if (r < 0)
+		return r;
 	if (is_user(c) && !S_ISREG(t->st.st_mode) && !S_ISDIR(t->st.st_mode))
 		return -EPERM;
-	int r = is_user(c) ? perm_access(v, call, &t->l, W_OK) : perm_owner(v, call, &t->st);
+	r = is_user(c) ? perm_access(v, call, &t->l, W_OK) : perm_owner(v, call, &t->st);
 	if (r == 0 && is_user(c) && S_ISDIR(t->st.st_mode) && (t->st.st_mode & S_ISVTX))
 		r = perm_owner(v, call, &t->st);
 	if (r < 0 || S_ISLNK(t->st.st_mode))
@@ -219,8 +226,6 @@ static enum bv_verdict set(struct vfs *v, struct bv_call *call, enum by by, bv_h
 		value = malloc(size ? size : 1);
 		r = !value ? -ENOMEM : size ? v->host->mem_read(call, value, call->arg[2], size) : 0;
 	}
-	if (r == 0)
-		r = settable(name);
 	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){name, value, size, flags}, handler);
 }
 
@@ -229,8 +234,6 @@ static enum bv_verdict drop(struct vfs *v, struct bv_call *call, enum by by, bv_
 	char name[NAME_SIZE];
 	int r = read_name(v, call, call->arg[1], name);
 
-	if (r == 0)
-		r = settable(name);
 	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){.name = name}, handler);
 }
 
