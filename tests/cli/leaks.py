@@ -24,8 +24,8 @@ def ours():
 
 
 def left():
-    """What is in the directory of upper layers; each user's own parent directory stays."""
-    return [os.path.join(d, name) for d in os.listdir(upper) for name in os.listdir(os.path.join(upper, d))]
+    """What is in the directory of upper layers; each user's own parent directory stays, and an empty one."""
+    return [os.path.join(d, name) for d in os.listdir(upper) for name in os.listdir(os.path.join(upper, d)) if name != "spare"]
 
 
 def fds():

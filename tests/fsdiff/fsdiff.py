@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Differential filesystem tester: the same random operations natively on a plain directory and inside
+bvisor on the copy-on-write view of one; what each operation gave and the trees in the end are
+compared, and on a difference the sequence is shrunk to the few operations that it takes.
+
+Modes:
+  lower   the tree is the host's
+  kept    the same, after one sequence in a sandbox that is kept: the second one begins with what
+          that left in the layer
+  upper   the tree was made by the sandbox itself
+
+Differences that are known and stay, with the row of docs/compatibility.md that gives the reason, are
+in KNOWN; what a line of one has in common with none is a failure.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "guest"))
+import harness  # noqa: E402
+
+# (operation, native result, result inside, row of the table)
+KNOWN = [
+    (r"(rename2?|linkf?) .*", r"E.*", r"ENAMETOOLONG", "a name of more than 255 bytes is noticed before the other path"),
+    (r"(fstat|empty) .*", r"4\d+ \d+:\d+", r"4\d+ \d+:\d+", "a removed or replaced directory of the host, by descriptor"),
+]
+
+
+def known(line, other):
+    op, _, native = line.partition(" = ")
+    _, _, inside = other.partition(" = ")
+    return any(re.fullmatch(o, op.split(" ", 2)[-1]) and re.fullmatch(n, native) and re.fullmatch(i, inside)
+               for o, n, i, _ in KNOWN)
+
+
+class Tester:
+    def __init__(self, bvisor, fsd, work):
+        self.bvisor, self.fsd, self.work = bvisor, fsd, work
+        self.env = dict(os.environ, XDG_STATE_HOME=os.path.join(work, "state"))
+
+    def fresh(self, place, make=True):
+        top = os.path.join(self.work, place)
+        subprocess.run(["rm", "-rf", top], check=True)
+        # Deep enough for what a path can reach above it by a "../" and a symlink made there.
+        tree = os.path.join(top, "u", "t")
+        os.makedirs(os.path.dirname(tree))
+        if make:
+            subprocess.run([self.fsd, "tree", tree], check=True)
+        return tree
+
+    def gen(self, seed, n):
+        return subprocess.run([self.fsd, "gen", str(seed), str(n)], check=True, capture_output=True, text=True).stdout.splitlines(True)
+
+    def write(self, name, ops):
+        path = os.path.join(self.work, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(ops)
+        return path
+
+    def run(self, argv):
+        r = subprocess.run(argv, capture_output=True, env=self.env, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        out = r.stdout.decode("utf-8", "backslashreplace").splitlines()
+        return out + ([f"status {r.returncode} {r.stderr[-300:]!r}"] if r.returncode else [])
+
+    def both(self, mode, first, ops):
+        """The two logs; first: what the layer went through before (mode kept)."""
+        path = self.write("ops", ops)
+        native, inside = self.fresh("n"), self.fresh("i", mode != "upper")
+        box = [self.bvisor, "run", "--env-all"]
+        if mode == "kept":
+            shutil.rmtree(self.env["XDG_STATE_HOME"], ignore_errors=True)
+            box += ["--name", "fsdiff"]
+            before = self.write("before", first)
+            self.run([self.fsd, "run", before, native])
+            self.run([*box, "--", self.fsd, "run", before, inside])
+        run = [self.fsd, "run", path, inside]
+        if mode == "upper":
+            run = ["sh", "-c", '"$1" tree "$4" && exec "$@"', "sh", *run]
+        return self.run([self.fsd, "run", path, native]), self.run([*box, "--", *run])
+
+    def differ(self, mode, first, ops):
+        """The first line that differs, with its number; None."""
+        native, inside = self.both(mode, first, ops)
+        for i, (a, b) in enumerate(zip(native + [""] * len(inside), inside + [""] * len(native))):
+            if a != b and not known(a, b):
+                return i, a, b
+        return None
+
+    def shrink(self, mode, first, ops, end):
+        """ddmin (Zeller 1999) over the operations, within some time."""
+        def bad(candidate):
+            return self.differ(mode, first, candidate) is not None
+
+        n = 2
+        while len(ops) >= 2 and time.monotonic() < end:
+            size = max(len(ops) // n, 1)
+            for at in range(0, len(ops), size):
+                rest = ops[:at] + ops[at + size:]
+                if rest and bad(rest):
+                    ops, n = rest, max(n - 1, 2)
+                    break
+                if time.monotonic() > end:
+                    break
+            else:
+                if size == 1:
+                    break
+                n = min(n * 2, len(ops))
+        return ops
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    ap.add_argument("--bvisor")
+    ap.add_argument("--build")
+    ap.add_argument("--fsd", required=True, help="the compiled guest")
+    ap.add_argument("--ops", type=int, default=int(os.environ.get("FSDIFF_OPS", "100000")), help="operations in all")
+    ap.add_argument("--length", type=int, default=1000, help="operations of one sequence")
+    ap.add_argument("--seed", type=int, default=1, help="the first one")
+    ap.add_argument("--modes", default="lower,kept,upper")
+    ap.add_argument("--failures", type=int, default=5, help="stop after so many")
+    ap.add_argument("--shrink", type=int, default=60, help="seconds to shrink each")
+    args = ap.parse_args()
+
+    tap = harness.Tap()
+    work = harness.workdir(args.build)
+    os.chmod(work, 0o755)
+    fsd = shutil.copy2(args.fsd, os.path.join(work, "fsd"))
+    t = Tester(harness.bvisor(args), fsd, work)
+    modes = args.modes.split(",")
+    each = max(args.ops // args.length // len(modes), 1)
+    for mode in modes:
+        failures = []
+        for seed in range(args.seed, args.seed + each):
+            first, ops = (t.gen(seed + 1000000, 150) if mode == "kept" else []), t.gen(seed, args.length)
+            found = t.differ(mode, first, ops)
+            # What does not come a second time came from outside: the host's filesystem is shared.
+            if found and not t.differ(mode, first, ops):
+                print(f"# {mode}, seed {seed}: {found[1][:100]} but inside {found[2][:100]}; not so again")
+                continue
+            if not found:
+                continue
+            if found[0] < len(ops):
+                ops = ops[:found[0] + 1]
+            end = time.monotonic() + args.shrink
+            ops = t.shrink(mode, first, ops, end)
+            if mode == "kept":
+                first = shrink_first(t, first, ops, end)
+            _, a, b = t.differ(mode, first, ops) or (0, "it did not come again", "")
+            failures.append([f"seed {seed}, {len(ops)} operations:"] + (["before: " + o.strip() for o in first[-40:]] if mode == "kept" else []) +
+                            [o.strip() for o in ops[-40:]] + ["native: " + a[:300], "inside: " + b[:300]] +
+                            (["first seen: " + found[1][:300], "inside:     " + found[2][:300]] if (a, b) != found[1:] else []))
+            if len(failures) >= args.failures:
+                break
+        tap.ok(not failures, f"{mode}: {each} sequences of {args.length} operations", sum(failures, []))
+    return tap.done()
+
+
+def shrink_first(t, first, ops, end):
+    n = len(first)
+    while n and time.monotonic() < end:
+        for at in range(0, len(first), n):
+            rest = first[:at] + first[at + n:]
+            if t.differ("kept", rest, ops):
+                first = rest
+                break
+        else:
+            n //= 2
+        n = min(n, len(first))
+    return first
+
+
+if __name__ == "__main__":
+    sys.exit(main())
