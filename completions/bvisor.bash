@@ -25,7 +25,7 @@ _bvisor() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback ls rm check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork log ls rm check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -42,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback ls rm check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork log ls rm check modules routes help version' -- "$cur")
 		return
 		;;
 	esac
@@ -63,7 +63,7 @@ _bvisor() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
 		fi
 		;;
-	commit | rollback | rm)
+	commit | rollback | snapshot | fork | log | rm)
 		if [[ $cur == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "-n --dry-run -f --force -x --exclude -v --verbose -c --config -o --option -h --help" -- "$cur")
 		elif ((COMP_CWORD == 2)) || [[ $sub == rm ]]; then

@@ -21,7 +21,7 @@ const char *named_error(const char *text)
 	return why ? why + 2 : text;
 }
 
-static int open_box(const char *cmd, const struct settings *s, struct sandbox **box)
+int named_box(const char *cmd, const struct settings *s, struct sandbox **box)
 {
 	struct bv_error err = {""};
 	struct config *config;
@@ -42,7 +42,7 @@ int named_open(const char *cmd, struct settings *s, const char *name, struct san
 	if (settings_add(s, "vfs-cow", "upper", upper, "NAME", false, &err) < 0 ||
 	    settings_add(s, "vfs-cow", "create", "no", "NAME", false, &err) < 0)
 		return cli_fail(cmd, "%s", err.text);
-	int code = open_box(cmd, s, box);
+	int code = named_box(cmd, s, box);
 	if (code)
 		return code;
 	*review = (const struct bv_review *)loader_service(*box, BV_REVIEW_SERVICE);
@@ -52,7 +52,7 @@ int named_open(const char *cmd, struct settings *s, const char *name, struct san
 	return cli_fail(cmd, "no module can review changes");
 }
 
-static const struct bv_store_ops *local_store(struct sandbox *box, void **ctx)
+const struct bv_store_ops *named_store(struct sandbox *box, void **ctx)
 {
 	const struct bv_store *store = (const struct bv_store *)loader_service(box, BV_STORE_SERVICE);
 	const struct bv_store_ops *ops =
@@ -82,7 +82,7 @@ char *named_start(struct sandbox *box, const char *name)
 {
 	void *ctx;
 	const char *why = NULL;
-	const struct bv_store_ops *ops = local_store(box, &ctx);
+	const struct bv_store_ops *ops = named_store(box, &ctx);
 	bv_autofree struct wanted *w = calloc(1, sizeof(*w));
 
 	if (!ops || !ops->list || !w)
@@ -163,8 +163,7 @@ static int ls_line(void *arg, const struct bv_layer_info *info)
 	return ferror(stdout) ? -EIO : 0;
 }
 
-/* Options that all of these have: -1 to go on, or an exit code. */
-static int common(const char *cmd, int argc, char **argv, struct settings *s, bool *json)
+int named_options(const char *cmd, int argc, char **argv, struct settings *s, bool *json)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 	                                        {"config", required_argument, NULL, 'c'},
@@ -195,11 +194,11 @@ static int ls(const struct settings *s, bool json)
 	struct listing l = {.json = json ? json_array() : NULL};
 	const char *why = NULL;
 	void *ctx;
-	int code = open_box("ls", s, &box), r;
+	int code = named_box("ls", s, &box), r;
 
 	if (code)
 		return code;
-	const struct bv_store_ops *ops = local_store(box, &ctx);
+	const struct bv_store_ops *ops = named_store(box, &ctx);
 	r = ops && ops->list ? ops->list(ctx, ls_line, &l, &why) : -ENOTSUP;
 	if (r == 0 && json) {
 		r = json_dumpf(l.json, stdout, JSON_INDENT(1)) < 0 ? -EIO : 0;
@@ -218,7 +217,7 @@ int ls_command(int argc, char **argv)
 {
 	struct settings s = {0};
 	bool json = false;
-	int code = common("ls", argc, argv, &s, &json);
+	int code = named_options("ls", argc, argv, &s, &json);
 
 	if (code < 0 && optind < argc)
 		code = cli_misuse("ls", "takes no arguments");
@@ -232,11 +231,11 @@ static int rm(const struct settings *s, char *const *names)
 {
 	struct sandbox *box;
 	void *ctx;
-	int code = open_box("rm", s, &box);
+	int code = named_box("rm", s, &box);
 
 	if (code)
 		return code;
-	const struct bv_store_ops *ops = local_store(box, &ctx);
+	const struct bv_store_ops *ops = named_store(box, &ctx);
 	for (; *names; names++) {
 		const char *why = NULL;
 		int r = ops && ops->remove ? ops->remove(ctx, *names, &why) : -ENOTSUP;
@@ -251,7 +250,7 @@ static int rm(const struct settings *s, char *const *names)
 int rm_command(int argc, char **argv)
 {
 	struct settings s = {0};
-	int code = common("rm", argc, argv, &s, NULL);
+	int code = named_options("rm", argc, argv, &s, NULL);
 
 	if (code < 0 && optind >= argc)
 		code = cli_misuse("rm", "no name given");

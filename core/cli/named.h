@@ -21,6 +21,13 @@ char *named_path(const char *word);
 /* Of a message about a sandbox that could not be opened, what the user needs to read. */
 const char *named_error(const char *text);
 
+/* The store of kept sandboxes, with what it needs to be called; NULL when there is none. */
+const struct bv_store_ops *named_store(struct sandbox *box, void **ctx);
+/* A sandbox object as the configuration makes it, to ask its modules: 0, or an exit code. */
+int named_box(const char *cmd, const struct settings *s, struct sandbox **box);
+/* Options that all commands on names have: -1 to go on, or an exit code.  json may be NULL. */
+int named_options(const char *cmd, int argc, char **argv, struct settings *s, bool *json);
+
 /* ---- patch.c ---- */
 /* The changes as a patch in git's format, which `patch -p1` and `git apply` take.  0, -errno. */
 int patch_print(const struct bv_review *review, FILE *to);

@@ -63,6 +63,16 @@ static const struct command commands[] = {
          "  -v, --verbose            name every change\n" CONFIG_HELP
          "  -h, --help               show this\n",
          rollback_command},
+	{"snapshot", "[OPTION...] NAME TAG", "keep the present state of a sandbox as NAME@TAG",
+         CONFIG_HELP "  -h, --help               show this\n\n"
+         "Allowed while the sandbox runs: it is then kept as a crash would leave it.\n",
+         snapshot_command},
+	{"fork", "[OPTION...] NAME[@TAG] NEW", "a new sandbox that begins where another one is, or was",
+         CONFIG_HELP "  -h, --help               show this\n", fork_command},
+	{"log", "[OPTION...] NAME", "the snapshots and forks around a sandbox, as a tree",
+         "      --json               print all of them as JSON; NAME is not needed\n" CONFIG_HELP
+         "  -h, --help               show this\n",
+         log_command},
 	{"ls", "[OPTION...]", "the sandboxes that are kept",
          "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n",
          ls_command},

@@ -70,6 +70,8 @@ int manifest_parse(char *text, struct manifest *out, unsigned *line)
 		*value++ = '\0';
 		if (strcmp(at, "created") == 0 && !created && number(value, &out->created))
 			created = true;
+		else if (strcmp(at, "parent") == 0 && !out->parent[0] && value[0] && strlen(value) < sizeof(out->parent))
+			memcpy(out->parent, value, strlen(value) + 1);
 		else if (strcmp(at, "start") != 0 || out->start[0] || value[0] != '/' ||
 		         !unescape(value, out->start, sizeof(out->start)))
 			return -EINVAL;
@@ -115,6 +117,8 @@ int manifest_save(int dir, const struct manifest *m)
 			strbuf_add(&b, *c == '\n' ? "\\n" : *c == '\\' ? "\\\\" : c, *c == '\n' || *c == '\\' ? 2 : 1);
 		strbuf_puts(&b, "\n");
 	}
+	if (m->parent[0])
+		strbuf_printf(&b, "parent %s\n", m->parent);
 	if (b.failed)
 		return -ENOMEM;
 	bv_autofd int fd = openat(dir, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -13,6 +13,7 @@ struct manifest {
 	int version;
 	int64_t created;      /* seconds since the Epoch */
 	char start[PATH_MAX]; /* the host directory it was made in, or "" */
+	char parent[2 * 64 + 2]; /* NAME or NAME@TAG that it was copied from, or "" */
 };
 
 /* 0; -ENOENT when there is none; else -errno with a sentence in why. */

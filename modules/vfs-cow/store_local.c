@@ -15,20 +15,10 @@
 #include <sys/file.h>
 #include <time.h>
 
-#include "manifest.h"
 #include "scrub.h"
-#include "store.h"
-#include "vfs.h"
+#include "store_local.h"
 
-#define NAME_LEN 64
-
-struct local {
-	int dir, lock;
-	char name[NAME_LEN + 1];
-	struct manifest manifest;
-};
-
-static void local_free(struct local *l)
+void local_free(struct local *l)
 {
 	if (!l)
 		return;
@@ -51,7 +41,7 @@ bool store_name_valid(const char *name)
 	return true;
 }
 
-static int check_name(struct store_why *t, const char *name)
+int local_check_name(struct store_why *t, const char *name)
 {
 	if (store_name_valid(name))
 		return 0;
@@ -96,7 +86,7 @@ static int make_path(const char *path)
 }
 
 /* "sandboxes" below the state directory: a descriptor, and its real path. */
-static int sandboxes(struct store_why *t, bool create, char *path, size_t size)
+int local_sandboxes(struct store_why *t, bool create, char *path, size_t size)
 {
 	char state[512], link[FD_PATH_MAX];
 	struct stat st;
@@ -165,7 +155,7 @@ static int take_lock(struct store_why *t, struct local *l)
 	return 0;
 }
 
-static int enter(struct store_why *t, struct local *l, int base, const char *name, bool create)
+int local_enter(struct store_why *t, struct local *l, int base, const char *name, bool create)
 {
 	memcpy(l->name, name, strlen(name) + 1);
 	if (create && mkdirat(base, name, geteuid() == 0 ? 0711 : 0700) < 0 && errno != EEXIST)
@@ -231,12 +221,12 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 	struct store_why *t = ctx;
 	char base[sizeof(out->hide)];
 	bool create = !(out->flags & BV_LAYER_EXISTING);
-	int r = check_name(t, rest);
+	int r = local_check_name(t, rest);
 
 	*why = t->why;
 	if (r < 0)
 		return r;
-	bv_autofd int at = sandboxes(t, create, base, sizeof(base));
+	bv_autofd int at = local_sandboxes(t, create, base, sizeof(base));
 	if (at < 0) {
 		if (at == -ENOENT && !create)
 			snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", rest);
@@ -246,7 +236,7 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 	if (!l)
 		return -ENOMEM;
 	l->dir = l->lock = -1;
-	r = enter(t, l, at, rest, create);
+	r = local_enter(t, l, at, rest, create);
 	if (r == 0)
 		r = take_lock(t, l);
 	if (r == 0)
@@ -290,6 +280,7 @@ static void tell(const struct local *l, struct bv_layer_info *out)
 {
 	out->name = l->name;
 	out->start = l->manifest.start;
+	out->parent = l->manifest.parent;
 	out->created = l->manifest.created;
 }
 
@@ -302,8 +293,8 @@ static int local_info(void *ctx, const struct bv_layer *layer, struct bv_layer_i
 	return 0;
 }
 
-static int list_one(struct store_why *t, int base, const char *name,
-                    int (*each)(void *arg, const struct bv_layer_info *info), void *arg)
+int local_list_one(struct store_why *t, int base, const char *entry, const char *name,
+                   int (*each)(void *arg, const struct bv_layer_info *info), void *arg)
 {
 	struct bv_layer_info info = {.head = BV_HEAD(SERVICE, struct bv_layer_info)};
 	struct local *l = calloc(1, sizeof(*l));
@@ -312,10 +303,11 @@ static int list_one(struct store_why *t, int base, const char *name,
 	if (!l)
 		return -ENOMEM;
 	l->dir = l->lock = -1;
-	int r = enter(t, l, base, name, false);
+	int r = local_enter(t, l, base, entry, false);
 	if (r == 0)
 		r = manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
 	if (r == 0) {
+		snprintf(l->name, sizeof(l->name), "%s", name);
 		tell(l, &info);
 		l->lock = openat(l->dir, "lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (l->lock >= 0 && fstat(l->lock, &st) == 0)
@@ -333,7 +325,7 @@ static int local_list(void *ctx, int (*each)(void *arg, const struct bv_layer_in
 {
 	struct store_why *t = ctx;
 	struct dirent **name = NULL;
-	bv_autofd int at = sandboxes(t, false, NULL, 0);
+	bv_autofd int at = local_sandboxes(t, false, NULL, 0);
 	int r = 0;
 
 	*why = t->why;
@@ -344,7 +336,7 @@ static int local_list(void *ctx, int (*each)(void *arg, const struct bv_layer_in
 		return store_fail(t, errno, "the sandboxes");
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && store_name_valid(name[i]->d_name))
-			r = list_one(t, at, name[i]->d_name, each, arg);
+			r = local_list_one(t, at, name[i]->d_name, name[i]->d_name, each, arg);
 		free(name[i]);
 	}
 	free(name);
@@ -354,12 +346,12 @@ static int local_list(void *ctx, int (*each)(void *arg, const struct bv_layer_in
 static int local_remove(void *ctx, const char *rest, const char **why)
 {
 	struct store_why *t = ctx;
-	int r = check_name(t, rest);
+	int r = local_check_name(t, rest);
 
 	*why = t->why;
 	if (r < 0)
 		return r;
-	bv_autofd int at = sandboxes(t, false, NULL, 0);
+	bv_autofd int at = local_sandboxes(t, false, NULL, 0);
 	if (at == -ENOENT)
 		snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", rest);
 	if (at < 0)
@@ -368,7 +360,7 @@ static int local_remove(void *ctx, const char *rest, const char **why)
 	if (!l)
 		return -ENOMEM;
 	l->dir = l->lock = -1;
-	r = enter(t, l, at, rest, false);
+	r = local_enter(t, l, at, rest, false);
 	if (r == 0)
 		r = take_lock(t, l);
 	/* The manifest goes first: half removed it is no sandbox any more, and can be removed again. */
@@ -390,4 +382,6 @@ const struct bv_store_ops store_local_ops = {
 	.list = local_list,
 	.remove = local_remove,
 	.info = local_info,
+	.copy = local_copy,
+	.snapshots = local_snapshots,
 };

@@ -203,6 +203,51 @@ ok(changes("s") == {}, "nothing is left", [changes("s")])
 check("the sandbox shows the host again", sh("s", "cat a b dir/sub/deep; readlink link; ls"), 0,
       harness.run(["sh", "-c", "cat a b dir/sub/deep; readlink link; ls"], cwd=repo, env=env).out)
 
+# Snapshots and forks.
+fresh()
+sh("s", "echo 1 >v; rm b; chmod 700 dir; ln v w; mkfifo p; truncate -s 1M hole; setfattr -n user.x -v y v 2>/dev/null; rm -r old; mkdir old")
+check("snapshot", run("snapshot", "s", "one"), 0, b"")
+sh("s", "echo 2 >v; echo x >b")
+check("snapshot of the next state", run("snapshot", "s", "two"), 0, b"")
+check("no tag twice", run("snapshot", "s", "two"), 125, b"", b"'s@two': File exists")
+sh("s", "rm v")
+check("fork of a snapshot", run("fork", "s@one", "f1"), 0, b"")
+check("is as it was", sh("f1", "cat v; ls b 2>/dev/null; stat -c %a,%h dir v | sort; ls -d old/* 2>/dev/null; test -p p && stat -c %s,%b hole"), 0)
+ok(sh("f1", "cat v; ls b 2>&1 >/dev/null | wc -l; stat -c %h v").out == b"1\n1\n2\n", "with its links")
+check("fork of another", run("fork", "s@two", "f2"), 0, b"")
+check("is as that was", sh("f2", "cat v b"), 0, b"2\nx\n")
+check("fork of the present", run("fork", "s", "f3"), 0, b"")
+check("is as it is", sh("f3", "cat b; ls v 2>/dev/null || echo gone"), 0, b"x\ngone\n")
+sh("f1", "echo changed >v")
+check("forks do not touch each other", run("fork", "s@one", "f4"), 0)
+check("nor snapshots", sh("f4", "cat v"), 0, b"1\n")
+ok(changes("f1").get("v") == "A" and changes("f1").get("b") == "D", "a fork can be reviewed", [changes("f1")])
+check("and committed", run("commit", "f1"), 0)
+ok(open(f"{repo}/v").read() == "changed\n" and not os.path.exists(f"{repo}/b"), "as any other")
+check("which its origin then sees as a conflict", run("commit", "f4"), 3)
+check("fork to what is there", run("fork", "s", "f1"), 125, b"", b"'f1': File exists")
+check("fork of nothing", run("fork", "nothing", "f9"), 125, b"", b"there is no sandbox 'nothing'")
+check("fork of no snapshot", run("fork", "s@nine", "f9"), 125, b"", b"sandbox 's' has no snapshot 'nine'")
+check("snapshot to a bad name", run("snapshot", "s", "../x"), 125, b"", b"is no name")
+log = run("log", "f1").out.decode()
+ok([x.split("  ", 1)[1] for x in log.splitlines()] == ["s", "  f3", "  s@one", "    f1", "    f4", "  s@two", "    f2"], "log", [log])
+ok({s["name"]: s["parent"] for s in json.loads(run("log", "--json").out)} ==
+   {"s": "", "s@one": "s", "s@two": "s", "f1": "s@one", "f2": "s@two", "f3": "s", "f4": "s@one"}, "log --json")
+check("log of nothing", run("log", "nothing"), 125, b"", b"there is no sandbox 'nothing'")
+busy = clitest.popen([bvisor, "run", "--name", "s", "--", "sh", "-c", "echo; while :; do for i in 1 2 3 4 5 6 7 8; do echo $i >r$i; mv r$i q$i; done; done"],
+                     cwd=repo, env=env, stdout=subprocess.PIPE)
+busy.stdout.readline()
+rs = [run("snapshot", "s", f"busy{i}") for i in range(5)]
+ok(sum(r.status == 0 for r in rs) >= 1, "snapshots of one that runs", [r.err for r in rs])
+busy.terminate()
+busy.wait()
+good = [i for i, r in enumerate(rs) if r.status == 0]
+ok(all(run("fork", f"s@busy{i}", f"b{i}").status == 0 and sh(f"b{i}", "ls >/dev/null; cat b").out == b"x\n" for i in good), "open as after a crash")
+check("rm takes snapshots along", run("rm", "s"), 0)
+check("forks live on", sh("f2", "cat v b"), 0, b"2\nx\n")
+ok("s@two (removed)" in run("log", "f2").out.decode(), "and the log says of what", [run("log", "f2").out])
+ok(not [d for d in os.listdir(layers) if d.startswith(".")], "nothing half made is left")
+
 # Layers edited into nonsense.
 for what, path, text, err in (
         ("manifest of another version", "manifest", "bvisor layer 9\n", b"the layer's manifest, line 1"),
@@ -231,6 +276,9 @@ check("diff of two", run("diff", "a", "b"), 2, b"", b"one name is enough")
 check("rollback --force", run("rollback", "-f", "s"), 2, b"", b"unknown option")
 check("rm without a name", run("rm"), 2, b"", b"no name")
 check("ls with one", run("ls", "x"), 2, b"", b"takes no arguments")
+check("snapshot without a tag", run("snapshot", "s"), 2, b"", b"needs two names")
+check("fork of three", run("fork", "a", "b", "c"), 2, b"", b"two names only")
+check("log without a name", run("log"), 2, b"", b"no name")
 
 # Killed at every step of a commit; the next one comes to the same end.
 preload = os.environ.get("BVISOR_KILLAT", "")

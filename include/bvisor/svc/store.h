@@ -34,6 +34,7 @@ struct bv_layer_info {
 	struct bv_head head;
 	const char *name; /* what stands behind "scheme:"; borrowed */
 	const char *start; /* the host directory the first sandbox was started in, or "" */
+	const char *parent; /* "NAME" or "NAME@TAG" that it was copied from, or "" */
 	int64_t created;  /* seconds since the Epoch */
 	int64_t changed;  /* when a sandbox last used it */
 	int32_t pid;      /* of the supervisor that has it open; 0: nobody */
@@ -59,6 +60,14 @@ struct bv_store_ops {
 	int (*remove)(void *ctx, const char *rest, const char **why);
 	/* What the open layer says of itself; borrowed until it is closed. */
 	int (*info)(void *ctx, const struct bv_layer *layer, struct bv_layer_info *out);
+	/* Copies a layer, "NAME", or its state at a snapshot, "NAME@TAG", to what is not there yet: "NEW",
+	 * or a snapshot of it, "NAME@NEWTAG".  A layer that is open is copied as a crash would leave it.
+	 * Costs what has changed, and less where the filesystem shares blocks (reflinks).  -EEXIST,
+	 * -ENOENT.  May block. */
+	int (*copy)(void *ctx, const char *from, const char *to, const char **why);
+	/* As list, of the snapshots of the layer `rest`: info->name is "NAME@TAG". */
+	int (*snapshots)(void *ctx, const char *rest, int (*each)(void *arg, const struct bv_layer_info *info),
+	                 void *arg, const char **why);
 };
 
 struct bv_store {
