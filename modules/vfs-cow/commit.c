@@ -122,6 +122,16 @@ static bool outside(const struct bv_selection *s, const char *path)
 	return true;
 }
 
+/* Inside it gave nobody anything (no_new_privs); on the host it would.  NULL: nothing of the kind. */
+static const char *raises(const struct bv_change *change)
+{
+	uint32_t before = S_ISREG(change->old_mode) ? change->old_mode : 0;
+
+	if (!S_ISREG(change->mode) || !(change->mode & ~before & (S_ISUID | S_ISGID)))
+		return NULL;
+	return "it would be set-user-ID or set-group-ID on the host";
+}
+
 static int judge(struct commit *c)
 {
 	bool refused = false;
@@ -140,7 +150,7 @@ static int judge(struct commit *c)
 		if (outside(c->what, change->path)) {
 			tell(c, BV_COMMIT_OUTSIDE, change, NULL);
 			refused = true;
-		} else if ((why = host_did(c, change))) {
+		} else if ((why = raises(change)) || (why = host_did(c, change))) {
 			tell(c, BV_COMMIT_CONFLICT, change, why);
 			refused = true;
 		}

@@ -176,6 +176,14 @@ ok(not os.path.exists(f"{repo}/n"), "nothing is written")
 check("but by name", run("commit", "s", "."), 0, b"1 change committed\n")
 check("or by force", run("commit", "-f", "s"), 0, b"1 change committed\n")
 
+fresh()
+sh("s", "cp /bin/true t; chmod 4755 t; chmod 2755 dir; chmod 4644 a")
+check("set-user-ID files are not brought by accident", run("commit", "s"), 3, b"", b"set-user-ID")
+ok(not os.path.exists(f"{repo}/t"), "nothing is written")
+check("a set-group-ID directory gives nobody anything", run("commit", "s", "dir"), 0, b"1 change committed\n")
+check("by force they are", run("commit", "--force", "s"), 0)
+ok(os.stat(f"{repo}/t").st_mode & 0o4000, "as they were")
+
 # No symlink of the host is followed.
 fresh()
 os.makedirs(f"{work}/victim", exist_ok=True)

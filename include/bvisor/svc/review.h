@@ -31,7 +31,7 @@ struct bv_change {
 enum bv_side { BV_OLD = 0, BV_NEW = 1 };
 
 enum bv_commit_event {
-	BV_COMMIT_CONFLICT, /* text: what the host did there meanwhile */
+	BV_COMMIT_CONFLICT, /* text: what the host did there meanwhile, or else speaks against it */
 	BV_COMMIT_OUTSIDE,  /* not below the directories that may be committed to without force */
 	BV_COMMIT_DONE,     /* this change has been (dry run: would be) made */
 	BV_COMMIT_SKIPPED,  /* text: why this cannot be brought to the host */
