@@ -19,6 +19,7 @@
 #include <strbuf.h>
 
 #include "named.h"
+#include "renames.h"
 
 extern char **environ;
 
@@ -26,6 +27,7 @@ struct patch {
 	const struct bv_review *review;
 	FILE *to;
 	bool stat; /* counts instead of text */
+	struct renames renames;
 	size_t files, plus, minus;
 };
 
@@ -257,11 +259,41 @@ static int gone_dir(struct patch *p, const char *path, int dir)
 	return r;
 }
 
+static int renamed(struct patch *p, const char *from, const char *to)
+{
+	bv_autofree char *a = label('a', from), *b = label('b', to);
+
+	if (!a || !b)
+		return -ENOMEM;
+	if (p->stat) {
+		putc(' ', p->to);
+		review_quote(from, p->to);
+		fputs(" -> ", p->to);
+		review_quote(to, p->to);
+		fputs(" | 0\n", p->to);
+		p->files++;
+		return 0;
+	}
+	/* Behind "rename" git writes the path without its side, relative to the top. */
+	fprintf(p->to, "diff --git %s %s\nsimilarity index 100%%\nrename from ", a, b);
+	review_quote(from + 1, p->to);
+	fputs("\nrename to ", p->to);
+	review_quote(to + 1, p->to);
+	putc('\n', p->to);
+	return 0;
+}
+
 static int each(void *arg, const struct bv_change *c)
 {
 	struct patch *p = arg;
 	struct pair pair = {-1, -1, git_mode(c->old_mode), git_mode(c->mode)};
+	const char *from = c->kind == 'A' ? renames_from(&p->renames, c->path) : NULL;
 	int r;
+
+	if (from)
+		return renamed(p, from, c->path);
+	if (c->kind == 'D' && renames_gone(&p->renames, c->path))
+		return 0;
 
 	if (S_ISDIR(c->old_mode) && (c->kind == 'D' || c->kind == 'T')) {
 		int dir = p->review->open(p->review, c->path, BV_OLD);
@@ -292,15 +324,22 @@ static int each(void *arg, const struct bv_change *c)
 int patch_print(const struct bv_review *review, FILE *to)
 {
 	struct patch p = {.review = review, .to = to};
+	int r = renames_find(review, &p.renames);
 
-	return review->changes(review, each, &p);
+	if (r == 0)
+		r = review->changes(review, each, &p);
+	renames_fini(&p.renames);
+	return r;
 }
 
 int patch_stat(const struct bv_review *review, FILE *to)
 {
 	struct patch p = {.review = review, .to = to, .stat = true};
-	int r = review->changes(review, each, &p);
+	int r = renames_find(review, &p.renames);
 
+	if (r == 0)
+		r = review->changes(review, each, &p);
+	renames_fini(&p.renames);
 	if (r == 0)
 		fprintf(to, " %zu file%s changed, %zu insertion%s(+), %zu deletion%s(-)\n", p.files,
 		        p.files == 1 ? "" : "s", p.plus, p.plus == 1 ? "" : "s", p.minus, p.minus == 1 ? "" : "s");

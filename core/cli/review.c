@@ -12,10 +12,12 @@
 #include <strbuf.h>
 
 #include "named.h"
+#include "renames.h"
 
 struct printer {
 	FILE *to;
 	size_t n;
+	struct renames renames;
 };
 
 size_t review_utf8(const char *s)
@@ -85,8 +87,15 @@ void review_quote(const char *path, FILE *to)
 static int text_line(void *arg, const struct bv_change *c)
 {
 	struct printer *p = arg;
+	const char *from = c->kind == 'A' ? renames_from(&p->renames, c->path) : NULL;
 
-	fprintf(p->to, "%c ", c->kind);
+	if (c->kind == 'D' && renames_gone(&p->renames, c->path))
+		return 0;
+	fprintf(p->to, "%c ", from ? 'R' : c->kind);
+	if (from) {
+		review_quote(from, p->to);
+		fputs(" -> ", p->to);
+	}
 	review_quote(c->path, p->to);
 	fprintf(p->to, "  %llu", (unsigned long long)c->size);
 	if (c->what & BV_CHANGED_MODE)
@@ -102,7 +111,7 @@ static int text_line(void *arg, const struct bv_change *c)
 }
 
 /* JSON strings are Unicode.  What is not becomes U+FFFD, and path_hex gives all the bytes. */
-static int set_path(json_t *o, const char *path)
+static int set_path(json_t *o, const char *key, const char *key_hex, const char *path)
 {
 	bv_autostrbuf struct strbuf text = {0}, hex = {0};
 	bool lossy = false;
@@ -121,8 +130,8 @@ static int set_path(json_t *o, const char *path)
 		strbuf_printf(&hex, "%02x", (unsigned char)*s);
 	if (text.failed || hex.failed)
 		return -ENOMEM;
-	if (json_object_set_new(o, "path", json_string(text.data)) < 0 ||
-	    (lossy && json_object_set_new(o, "path_hex", json_string(hex.data)) < 0))
+	if (json_object_set_new(o, key, json_string(text.data)) < 0 ||
+	    (lossy && json_object_set_new(o, key_hex, json_string(hex.data)) < 0))
 		return -ENOMEM;
 	return 0;
 }
@@ -153,10 +162,17 @@ static int set_what(json_t *o, const struct bv_change *c)
 static int json_line(void *arg, const struct bv_change *c)
 {
 	struct printer *p = arg;
-	char kind[2] = {c->kind}, type[2] = {c->type};
+	const char *from = c->kind == 'A' ? renames_from(&p->renames, c->path) : NULL;
+	char kind[2] = {from ? 'R' : c->kind}, type[2] = {c->type};
+
+	if (c->kind == 'D' && renames_gone(&p->renames, c->path))
+		return 0;
 	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size",
 	                      (json_int_t)c->size);
-	int r = o ? set_path(o, c->path) : -ENOMEM;
+	int r = o ? set_path(o, "path", "path_hex", c->path) : -ENOMEM;
+
+	if (r == 0 && from)
+		r = set_path(o, "from", "from_hex", from);
 
 	if (r == 0 && c->kind == 'M')
 		r = set_what(o, c);
@@ -185,8 +201,11 @@ int review_print(struct sandbox *box, enum diff_format format, FILE *to)
 	}
 	if (format == DIFF_JSON)
 		putc('[', to);
+	r = renames_find(review, &p.renames);
 	errno = 0;
-	r = review->changes(review, format == DIFF_JSON ? json_line : text_line, &p);
+	if (r == 0)
+		r = review->changes(review, format == DIFF_JSON ? json_line : text_line, &p);
+	renames_fini(&p.renames);
 	if (r == 0 && format == DIFF_JSON)
 		fputs(p.n ? "\n]\n" : "]\n", to);
 	if (r == -EIO && errno == EPIPE)

@@ -46,7 +46,8 @@ static const struct command commands[] = {
          "      --json               print the changes as JSON\n"
          "      --stat               a line a file: what was inserted and deleted\n"
          "  -p, --patch              a patch, as diff -u and git write it\n" RUN_HELP
-         "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed.\n"
+         "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed,\n"
+         "R renamed (OLD -> NEW).\n"
          "NAME is a sandbox of run --name.  With -- and a command, that is run first, as by run.\n",
          diff_command},
 	{"commit", "[OPTION...] NAME [PATH...]", "bring a sandbox's changes to the host",

@@ -44,7 +44,7 @@ def fresh(*names):
     shutil.rmtree(state, ignore_errors=True)
     shutil.rmtree(repo, ignore_errors=True)
     os.mkdir(repo)
-    for name in ("a", "b", "keep", "dir/in", "dir/sub/deep", "old/x"):
+    for name in ("a", "b", "keep", "dir/in", "dir/sub/deep", "old/x", "ren"):
         path = os.path.join(repo, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as f:
@@ -75,7 +75,7 @@ def changes(name):
 
 EDIT = """set -e
 sed -i s/one/ONE/ a; rm b; echo new >n; ln n n2; mkdir -p fresh/er; echo q >fresh/er/q; ln -sf keep link
-chmod 751 keep; rm -r dir/sub; mv old moved; rm -r dir; mkdir dir; echo other >dir/in; mkfifo pipe; printf x >'odd
+chmod 751 keep; rm -r dir/sub; mv old moved; mv ren renamed; rm -r dir; mkdir dir; echo other >dir/in; mkfifo pipe; printf x >'odd
 name'; mkdir empty; mv a a2; mv a2 a
 """
 
@@ -113,9 +113,10 @@ check("rm of none", run("rm", "one"), 125, b"", b"there is no sandbox 'one'")
 fresh()
 check("changes of every kind", sh("s", EDIT), 0)
 want = {"a": "M", "b": "D", "n": "A", "n2": "A", "fresh": "A", "fresh/er": "A", "fresh/er/q": "A", "link": "M", "keep": "M",
-        "old": "D", "moved": "A", "moved/x": "A", "dir/in": "M", "dir/sub": "D", "pipe": "A", "odd\nname": "A", "empty": "A"}
+        "old": "D", "moved": "A", "moved/x": "A", "dir/in": "M", "dir/sub": "D", "pipe": "A", "odd\nname": "A", "empty": "A", "renamed": "R"}
 ok(changes("s") == want, "diff lists them", [changes("s")])
 check("a mode by itself", run("diff", "s"), 0)
+ok(f"R {repo}/ren -> {repo}/renamed  14\n".encode() in run("diff", "s").out, "a rename", [run("diff", "s").out])
 ok(b"keep  15  mode 644 -> 751\n" in run("diff", "s").out, "says from what to what", [run("diff", "s").out])
 patch = run("diff", "-p", "s").out
 copy = os.path.join(work, "copy")
@@ -126,7 +127,7 @@ r = subprocess.run(["git", "apply", f"-p{depth}", "--whitespace=nowarn", "-"], i
                    env=dict(env, GIT_CEILING_DIRECTORIES=work))
 ok(r.returncode == 0, "the patch applies with git", [r.stderr, patch])
 left = {k: v[1] for k, v in tree(copy).items() if v[1] is not None}
-check("commit", run("commit", "s"), 0, b"17 changes committed\n")
+check("commit", run("commit", "s"), 0, b"19 changes committed\n")
 made = {k: v[1] for k, v in tree(repo).items() if v[1] is not None}
 ok(left == made, "and gives what was committed", [left, made])
 
