@@ -134,12 +134,14 @@ struct sandbox {
 	size_t n_services;
 	char **landlock_path;
 	size_t n_landlock;
+	struct own_write { char *path; unsigned what; } *own_write; /* what the supervisor may write */
+	size_t n_own_writes;
 	struct sock_fprog filter;
 	struct loop *loop;  /* NULL unless the guest runs */
 	struct launch_state *launch; /* launch.c's, NULL before; sandbox_free calls launch_free */
 	struct bv_self *core; /* owner of core's own routes (creds.c), NULL: none; free() it */
 	pid_t first_pid;
-	bool frozen;
+	bool frozen, confined; /* launch.c: the supervisor can write no more than it must */
 };
 int sandbox_new(struct sandbox **out, struct config *config /* taken */, struct bv_error *err); /* load+init+compile */
 void sandbox_free(struct sandbox *box);

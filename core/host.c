@@ -291,6 +291,25 @@ static void fail(struct bv_self *self, const char *text)
 	snprintf(self->fail, sizeof(self->fail), "%s", text);
 }
 
+static int landlock_write(struct bv_self *self, const char *path, unsigned what)
+{
+	struct sandbox *box = self->box;
+
+	if (!path || path[0] != '/' || !what || (what & ~(BV_WRITE_ALL | BV_WRITE_FILES | BV_WRITE_DIRS)))
+		return -EINVAL;
+	if (box->frozen)
+		return -EBUSY;
+	struct own_write *grown = reallocarray(box->own_write, box->n_own_writes + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	box->own_write = grown;
+	char *own = strdup(path);
+	if (!own)
+		return -ENOMEM;
+	grown[box->n_own_writes++] = (struct own_write){own, what};
+	return 0;
+}
+
 static int landlock_read(struct bv_self *self, const char *path)
 {
 	struct sandbox *box = self->box;
@@ -354,4 +373,5 @@ const struct bv_host host_table = {
 	.option_where = where,
 	.features = features,
 	.proc_fd = proc_fd,
+	.landlock_write = landlock_write,
 };

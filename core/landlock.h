@@ -11,4 +11,13 @@ int landlock_abi(void);
  * Landlock, -errno. */
 int landlock_ruleset(char *const *path, size_t n);
 
+struct own_write;
+/*
+ * From here on this thread, and what it starts, can write only what these say, the terminals and
+ * null devices of /dev, files of /proc, and what is open as standard descriptors.  It may still
+ * read everything.  0; -ENOSYS where the kernel cannot (Landlock ABI 2, Linux 5.19, is needed, since
+ * ABI 1 forbids renaming between directories); -errno.
+ */
+int landlock_confine(const struct own_write *may, size_t n);
+
 #endif

@@ -352,6 +352,11 @@ int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *e
 		return error_set(err, errno, "PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
 	if (candidates(s) < 0)
 		return error_set(err, ENOMEM, "out of memory");
+	/* First, so that guests' domains lie within ours: only then may we read and trace them. */
+	pid = box->confined ? 0 : landlock_confine(box->own_write, box->n_own_writes);
+	if (pid < 0 && pid != -ENOSYS)
+		return error_set(err, -pid, "Landlock for the supervisor: %s", strerror(-pid));
+	box->confined = true;
 	bv_autofd int ruleset = landlock_ruleset(box->landlock_path, box->n_landlock);
 	if (ruleset < 0 && ruleset != -ENOSYS)
 		return error_set(err, -ruleset, "Landlock: %s", strerror(-ruleset));

@@ -127,6 +127,9 @@ void sandbox_free(struct sandbox *box)
 	for (size_t i = 0; i < box->n_landlock; i++)
 		free(box->landlock_path[i]);
 	free(box->landlock_path);
+	for (size_t i = 0; i < box->n_own_writes; i++)
+		free(box->own_write[i].path);
+	free(box->own_write);
 	option_free(box->core_options);
 	config_free(box->config);
 	free(box);

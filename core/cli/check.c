@@ -71,7 +71,7 @@ static void kernel(struct report *r, const struct features *f)
 		    "only with CAP_SYS_PTRACE may guests be read and traced", "%d (Yama)", f->yama);
 	if (f->landlock_abi > 0)
 		add(r, "Landlock", f->landlock_abi >= 6 ? GOOD : DEGRADED,
-		    "the second wall has gaps: newer ABIs also cover truncation (3), device "
+		    "the second wall has gaps: newer ABIs also hold the supervisor (2), cover truncation (3), device "
 		    "control (5), and "
 		    "signals and abstract sockets (6)",
 		    "ABI %d", f->landlock_abi);

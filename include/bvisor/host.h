@@ -113,7 +113,18 @@ struct bv_host {
 	 * so it is opened when first asked for.  -ESRCH: the caller is gone; -EMFILE.  Loop thread.
 	 */
 	int (*proc_fd)(struct bv_call *call);
+
+	/*
+	 * Absolute paths that the supervisor itself must be able to write at or below, for this module;
+	 * during init.  From the guest's start on it can write nothing else (Landlock), whatever a
+	 * handler gets wrong.  what: BV_WRITE_*.
+	 */
+	int (*landlock_write)(struct bv_self *self, const char *path, unsigned what);
 };
+
+#define BV_WRITE_ALL 1u   /* everything: files, names, directories */
+#define BV_WRITE_FILES 2u /* the bytes of what is there */
+#define BV_WRITE_DIRS 4u  /* make and remove directories */
 
 #define BV_FEATURE_LANDLOCK 1u /* the guest will be Landlocked: kernel-run lookups stay within landlock_read */
 

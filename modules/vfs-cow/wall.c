@@ -149,7 +149,23 @@ static int allow_own(struct vfs *v)
 
 	memcpy(run, v->upper.root, v->upper_len + 1);
 	*strrchr(run, '/') = '\0';
-	return allow(v, run);
+	int r = allow(v, run);
+	if (r == 0)
+		r = v->host->landlock_write(v->self, run, BV_WRITE_ALL);
+	/* Beside it the store makes and removes run directories. */
+	*strrchr(run, '/') = '\0';
+	return r < 0 ? r : v->host->landlock_write(v->self, run, BV_WRITE_DIRS);
+}
+
+/* What guests write on the host by the policy's leave. */
+static int allow_writes(struct vfs *v)
+{
+	int r = 0;
+
+	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
+		if (m->rule == R_RW)
+			r = v->host->landlock_write(v->self, m->source, BV_WRITE_ALL);
+	return r;
 }
 
 int wall_build(struct vfs *v)
@@ -159,6 +175,8 @@ int wall_build(struct vfs *v)
 	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
 		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
 			r = allow(v, m->source);
+	if (r == 0)
+		r = allow_writes(v);
 	return r == 0 ? allow_own(v) : r;
 }
 

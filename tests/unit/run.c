@@ -20,11 +20,13 @@
 #include <unistd.h>
 
 #include "bvisor.h"
+#include "landlock.h"
 #include "launch.h"
 #include "router.h"
 #include "run_calls.h"
 
 static const struct bv_host *const host = &host_table;
+static char outside[] = "/var/tmp/bvisor-unit-run-outside"; /* a host file that is nobody's to change */
 static char dir[64], prog[PATH_MAX]; /* where the redirected things really are */
 static struct sandbox *box;
 static int counted;
@@ -129,6 +131,29 @@ static enum bv_verdict act(struct bv_call *call)
 	return host->reply(call, st.st_uid);
 }
 
+static int breach(uint64_t how)
+{
+	char beside[sizeof(dir) + 16], inside[sizeof(dir) + 16];
+	int fd = -1;
+
+	snprintf(beside, sizeof(beside), "%s-breach", dir);
+	snprintf(inside, sizeof(inside), "%s/written", dir);
+	if (how == 0)
+		fd = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	else if (how == 1)
+		fd = open(outside, O_WRONLY | O_CLOEXEC);
+	else if (how == 2)
+		return unlink(outside) < 0 ? -errno : 0;
+	else if (how == 3)
+		fd = open(outside, O_RDONLY | O_CLOEXEC);
+	else
+		fd = open(inside, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 BV_SYSCALL(getpriority)
 {
 	struct bv_self *me = self;
@@ -163,6 +188,8 @@ BV_SYSCALL(getpriority)
 		return host->reply(call, host->creds(call, &c) < 0 ? -1 : (int)c.n_groups);
 	case CALL_ACT:
 		return act(call);
+	case CALL_BREACH:
+		return host->reply(call, breach(call->arg[1]));
 	}
 	return host->reply(call, -EINVAL);
 }
@@ -240,6 +267,8 @@ static const struct bv_handler handlers[] = {
 static const struct bv_module desc = {.name = "test"};
 static struct bv_self me;
 static char *landlock_path[] = {(char *)"/"};
+/* `dir`, and for its end the directory that holds it. */
+static struct own_write own_write[] = {{NULL, BV_WRITE_ALL}, {(char *)"/tmp", BV_WRITE_DIRS}};
 
 static void copy_file(const char *from, const char *to)
 {
@@ -268,6 +297,9 @@ static void setup(void)
 
 	box = calloc(1, sizeof(*box));
 	box->landlock_path = landlock_path;
+	own_write[0].path = dir;
+	box->own_write = own_write;
+	box->n_own_writes = 2;
 	box->n_landlock = 1;
 	box->conf.workers = 4;
 	me = (struct bv_self){.box = box, .desc = &desc, .state = &me, .ready = true};
@@ -368,6 +400,40 @@ Test(run, exec_errors)
 	struct run_result r = run_with(by_path, -1, false);
 	cr_assert_eq(r.exec_errno, 0);
 	cr_assert_eq(r.status, 0);
+}
+
+/* Removes the file when this process has ended, which will not be able to. */
+static void remove_later(const char *path)
+{
+	int end[2];
+	char c;
+
+	cr_assert_eq(pipe2(end, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (fork() == 0) {
+			close(end[1]);
+			while (read(end[0], &c, 1) > 0)
+				continue;
+			unlink(path);
+		}
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	close(end[0]); /* the other end stays open to the end */
+}
+
+Test(run, the_supervisor_cannot_write_the_host)
+{
+	int fd = open(outside, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	cr_assert(fd >= 0);
+	close(fd);
+	remove_later(outside);
+	if (landlock_abi() < 2)
+		cr_skip("needs Landlock ABI 2");
+	passes("breach", NULL);
+	cr_expect_eq(access(outside, F_OK), 0);
 }
 
 Test(run, redirected_exec)

@@ -28,6 +28,7 @@ enum {
 	CALL_UID,                 /* fsuid that creds() tells */
 	CALL_GROUPS,              /* how many groups */
 	CALL_ACT,                 /* owner of a file made under as_guest() */
+	CALL_BREACH,              /* the supervisor tries to write beside what it may: -errno */
 };
 #define CALL_SLOW_RESULT 7
 

@@ -404,6 +404,16 @@ static void role_guests(void)
 	EXPECT(trapped(CALL_UMASK, 0) == 027);
 }
 
+/* Whatever a handler gets wrong, the host is not written. */
+static void role_breach(void)
+{
+	EXPECT(trapped(CALL_BREACH, 0) == -1 && errno == EACCES); /* a new file */
+	EXPECT(trapped(CALL_BREACH, 1) == -1 && errno == EACCES); /* an old one, for writing */
+	EXPECT(trapped(CALL_BREACH, 2) == -1 && errno == EACCES); /* removed */
+	EXPECT(trapped(CALL_BREACH, 3) == 0);       /* for reading */
+	EXPECT(trapped(CALL_BREACH, 4) == 0);       /* where it may write */
+}
+
 /* Root only: the supervisor sees who we have become and acts so. */
 static void role_creds(void)
 {
@@ -510,6 +520,8 @@ int main(int argc, char **argv)
 		role_fds();
 	else if (strcmp(role, "guests") == 0)
 		role_guests();
+	else if (strcmp(role, "breach") == 0)
+		role_breach();
 	else if (strcmp(role, "creds") == 0)
 		role_creds();
 	else if (strcmp(role, "many") == 0)

@@ -266,6 +266,12 @@ static int landlock_read(struct bv_self *self, const char *path)
 	return path[0] == '/' ? 0 : -EINVAL;
 }
 
+static int landlock_write(struct bv_self *self, const char *path, unsigned what)
+{
+	(void)self;
+	return path[0] == '/' && what ? 0 : -EINVAL;
+}
+
 static const char *option_where(struct bv_self *self, const char *key)
 {
 	(void)self;
@@ -320,6 +326,7 @@ static const struct bv_host host = {
     .log = log_line,
     .fail = fail,
     .landlock_read = landlock_read,
+    .landlock_write = landlock_write,
     .option_where = option_where,
     .features = features,
     .proc_fd = proc_fd,
