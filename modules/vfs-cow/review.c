@@ -238,6 +238,7 @@ static int added(struct review *r, const struct stat *st)
 
 	if (err < 0 || !S_ISDIR(st->st_mode))
 		return err;
+	mode_t closed = upper_open_up(r->v, &r->l);
 	err = names_of(r, V_UPPER, &names);
 	for (size_t at = 0; err == 0 && at < names.len; at += strlen(names.data + at) + 1) {
 		struct stat child;
@@ -250,6 +251,7 @@ static int added(struct review *r, const struct stat *st)
 			err = added(r, &child);
 		up(r, was);
 	}
+	upper_close_again(r->v, &r->l, closed);
 	return err;
 }
 
@@ -259,6 +261,7 @@ static int replaced(struct review *r, const struct stat *low, const struct stat 
 static int replaced_dir(struct review *r)
 {
 	bv_autostrbuf struct strbuf names = {0}, old = {0};
+	mode_t closed = upper_open_up(r->v, &r->l);
 	int err = names_of(r, V_UPPER, &names);
 	struct stat low, high;
 	size_t was;
@@ -279,6 +282,7 @@ static int replaced_dir(struct review *r)
 			err = report(r, 'D', 0, &low, NULL);
 		up(r, was);
 	}
+	upper_close_again(r->v, &r->l, closed);
 	return err;
 }
 
@@ -332,7 +336,10 @@ static int visit(struct review *r, const struct node *n, const struct mount *mou
 		if (err < 0)
 			return err;
 	}
-	return walk(r, n, mount);
+	mode_t closed = counts && n->state == N_MERGED ? upper_open_up(r->v, &r->l) : 0;
+	int err = walk(r, n, mount);
+	upper_close_again(r->v, &r->l, closed);
+	return err;
 }
 
 static int walk(struct review *r, const struct node *n, const struct mount *mount)

@@ -145,6 +145,7 @@ static int entry(struct scan *s, struct node *parent, struct mount *mount, const
 static int scan_dir(struct scan *s, struct node *n, struct mount *mount)
 {
 	bv_autostrbuf struct strbuf gone = {0}, here = {0};
+	mode_t closed = upper_open_up(s->v, &s->l);
 	int r = read_names(s, &gone, &here);
 	size_t was;
 
@@ -162,10 +163,11 @@ static int scan_dir(struct scan *s, struct node *n, struct mount *mount)
 			continue;
 		child = tree_add(n, name, strlen(name));
 		if (!child)
-			return -ENOMEM;
-		if (!child->mount)
+			r = -ENOMEM;
+		else if (!child->mount)
 			child->state = N_WHITEOUT;
 	}
+	upper_close_again(s->v, &s->l, closed);
 	return r;
 }
 

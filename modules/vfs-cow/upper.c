@@ -292,6 +292,35 @@ int upper_removed(struct vfs *v, struct loc *l)
 	return 0;
 }
 
+static int set_mode(struct vfs *v, const struct loc *l, mode_t mode)
+{
+	char path[FD_PATH_MAX];
+	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	if (fd < 0)
+		return fd;
+	real_fd_path(path, fd);
+	return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+mode_t upper_open_up(struct vfs *v, const struct loc *l)
+{
+	struct stat st;
+
+	if (geteuid() == 0)
+		return 0;
+	bv_autofd int fd = real_open(v, l, V_UPPER, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (fd < 0 || fstat(fd, &st) < 0 || (st.st_mode & 0700) == 0700)
+		return 0;
+	return set_mode(v, l, (st.st_mode & 07777) | 0700) < 0 ? 0 : st.st_mode;
+}
+
+void upper_close_again(struct vfs *v, const struct loc *l, mode_t mode)
+{
+	if (mode)
+		(void)set_mode(v, l, mode & 07777);
+}
+
 int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name)
 {
 	struct bv_creds c;

@@ -266,6 +266,13 @@ int upper_removed(struct vfs *v, struct loc *l);
 void upper_copy_meta(int src, int dst, const struct stat *st);
 int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name);
 
+/*
+ * A guest of an unprivileged supervisor may have closed a directory to its owner, which we are too.
+ * Opens the upper's directory at l; the mode that upper_close_again() puts back, or 0 for none.
+ */
+mode_t upper_open_up(struct vfs *v, const struct loc *l);
+void upper_close_again(struct vfs *v, const struct loc *l, mode_t mode);
+
 /* ---- copyup.c ---- */
 #define COPYUP_NODATA 1u /* the data will be truncated at once */
 /* Brings a V_LOWER object (file, symlink, fifo, socket as such; directory: upper_dir) up: l becomes

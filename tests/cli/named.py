@@ -212,6 +212,13 @@ ok(changes("s") == {}, "nothing is left", [changes("s")])
 check("the sandbox shows the host again", sh("s", "cat a b dir/sub/deep; readlink link; ls"), 0,
       harness.run(["sh", "-c", "cat a b dir/sub/deep; readlink link; ls"], cwd=repo, env=env).out)
 
+# Directories that a guest closed.
+fresh()
+check("closed directories", sh("s", "mkdir -p closed/er; echo x >closed/er/f; chmod 0 closed/er closed; chmod 500 dir; rm old/x; chmod 0 old"), 0)
+ok(changes("s") == {"closed": "A", "closed/er": "A", "closed/er/f": "A", "dir": "M", "old": "M", "old/x": "D"}, "are looked into", [changes("s")])
+check("and stay closed", sh("s", "stat -c %a closed dir old"), 0, b"0\n500\n0\n")
+check("a sandbox with them can be removed", run("rm", "s"), 0)
+
 # Snapshots and forks.
 fresh()
 sh("s", "echo 1 >v; rm b; chmod 700 dir; ln v w; mkfifo p; truncate -s 1M hole; setfattr -n user.x -v y v 2>/dev/null; rm -r old; mkdir old")

@@ -47,6 +47,8 @@ class Tester:
 
     def fresh(self, place, make=True):
         top = os.path.join(self.work, place)
+        if os.path.exists(top):
+            subprocess.run(["chmod", "-R", "u+rwX", top], stderr=subprocess.DEVNULL, check=False)
         subprocess.run(["rm", "-rf", top], check=True)
         # Deep enough for what a path can reach above it by a "../" and a symlink made there.
         tree = os.path.join(top, "u", "t")
