@@ -82,9 +82,12 @@ static int section_add(struct parse *p, const char *name, size_t len)
 	if (!grown)
 		return -ENOMEM;
 	c->section = grown;
-	bv_autofree char *copy = strndup(name, len), *where = NULL;
+	bv_autofree char *copy = malloc(len + 1), *where = NULL;
 	if (!copy || asprintf(&where, "%s:%u", c->name, p->line) < 0)
 		return -ENOMEM;
+	/* The text is a buffer and no string: nothing ends it. */
+	memcpy(copy, name, len);
+	copy[len] = '\0';
 	c->section[c->n_sections++] = (struct section){bv_take(copy), bv_take(where)};
 	return 0;
 }
