@@ -77,9 +77,13 @@ static void reap(struct loop *l)
 		return;
 	do {
 		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL | __WNOTHREAD);
-		if (pid == l->first && WIFSTOPPED(status))
-			control_send(l->control, CONTROL_STOPPED, WSTOPSIG(status));
-		else if (pid == l->first && WIFCONTINUED(status) && l->control >= 0) {
+		if (pid == l->first && WIFSTOPPED(status)) {
+			l->first_stopped = true;
+			control_send(l->control, CONTROL_STOPPED, ++l->first_stops);
+		} else if (pid == l->first && WIFCONTINUED(status)) {
+			l->first_stopped = false;
+			if (l->control < 0)
+				continue;
 			control_send(l->control, CONTROL_CONTINUED, 0);
 			kill(getppid(), SIGCONT);
 		} else if (pid > 0)
@@ -97,27 +101,44 @@ static void died(struct loop *l, pid_t pid)
 	struct bv_task *task = task_find(&l->tasks, pid);
 	siginfo_t si = {0};
 
-	if (task && waitid(P_PIDFD, (id_t)task->pidfd, &si, WEXITED | WNOHANG | __WALL | __WNOTHREAD) == 0 &&
+	if (task &&
+	    waitid(P_PIDFD, (id_t)task->pidfd, &si, WEXITED | WNOHANG | __WALL | __WNOTHREAD) ==
+	            0 &&
 	    si.si_pid == pid)
-		loop_reaped(l, pid, si.si_code == CLD_EXITED ? W_EXITCODE(si.si_status, 0) :
-		                    si.si_status | (si.si_code == CLD_DUMPED ? WCOREFLAG : 0));
+		loop_reaped(l, pid,
+		            si.si_code == CLD_EXITED
+		                    ? W_EXITCODE(si.si_status, 0)
+		                    : si.si_status | (si.si_code == CLD_DUMPED ? WCOREFLAG : 0));
 	else
 		loop_task_end(l, pid);
 }
 
+/* Whether the front's SIGCONT is news to the guest. */
+static bool cont_is_due(struct loop *l, const struct control_cont *c)
+{
+	reap(l); /* what it has been through by now */
+	return l->first_stopped ? c->stop == l->first_stops : !c->was_stopped;
+}
+
 static void control(struct loop *l)
 {
-	unsigned char sig[16]; /* CONTROL_GO, 0, means nothing here */
-	ssize_t n = recv(l->control, sig, sizeof(sig), MSG_DONTWAIT);
+	union {
+		unsigned char sig; /* CONTROL_GO, 0, means nothing here */
+		struct control_cont cont;
+	} m;
+	ssize_t n = recv(l->control, &m, sizeof(m), MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		l->die = true;
 		return;
 	}
+	if (n < 1 || m.sig == 0 || m.sig > SIGRTMAX)
+		return;
+	if (m.sig == SIGCONT && (n < (ssize_t)sizeof(m.cont) || !cont_is_due(l, &m.cont)))
+		return;
 	/* Not yet reaped, so the number is still its own. */
-	for (ssize_t i = 0; i < n; i++)
-		if (sig[i] > 0 && sig[i] <= SIGRTMAX && !l->first_done)
-			kill(l->first, sig[i]);
+	if (!l->first_done)
+		kill(l->first, m.sig);
 }
 
 static void event(struct loop *l, enum source source)
@@ -170,7 +191,8 @@ static void run(struct loop *l)
 {
 	/* In this order: poll looks at the listener first, so a death that preceded what it found
 	 * there is found too. */
-	struct pollfd fd[2] = {{.fd = l->listener, .events = POLLIN}, {.fd = l->epfd, .events = POLLIN}};
+	struct pollfd fd[2] = {{.fd = l->listener, .events = POLLIN},
+	                       {.fd = l->epfd, .events = POLLIN}};
 
 	reap(l); /* before SIGCHLD was watched */
 	while (!over(l)) {
@@ -182,7 +204,8 @@ static void run(struct loop *l)
 			int r = notify_next(l);
 
 			if (r < 0 && r != -ENOENT && r != -EINTR) {
-				log_line(BV_LOG_ERROR, "core", "cannot receive calls: %s", strerror(-r));
+				log_line(BV_LOG_ERROR, "core", "cannot receive calls: %s",
+				         strerror(-r));
 				return;
 			}
 		} else if (fd[0].revents & (POLLHUP | POLLERR)) {
@@ -259,7 +282,8 @@ static void finish(struct loop *l)
 		close(l->listener); /* from here on trapped calls of a survivor fail with ENOSYS */
 	alone = killall(KILL_TIMEOUT_MS, reaped, l) == 0;
 	if (!alone)
-		log_line(BV_LOG_WARN, "core", "a guest process does not die (uninterruptible sleep)");
+		log_line(BV_LOG_WARN, "core",
+		         "a guest process does not die (uninterruptible sleep)");
 	if (l->tasks.box)
 		task_table_fini(&l->tasks);
 	if (l->spare)
@@ -290,10 +314,12 @@ static int take_over(struct loop *l, struct bv_error *err)
 		control_send(l->control, CONTROL_STARTED, l->first);
 	r = base_creds(l);
 	/* It may have been killed already: that is a result, not an error. */
-	return r == -ESRCH || r == 0 ? 0 : error_set(err, -r, "the first process: %s", strerror(-r));
+	return r == -ESRCH || r == 0 ? 0
+	                             : error_set(err, -r, "the first process: %s", strerror(-r));
 }
 
-int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all, struct run_result *out, struct bv_error *err)
+int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all,
+             struct run_result *out, struct bv_error *err)
 {
 	struct loop *l = calloc(1, sizeof(*l));
 	sigset_t chld, old;

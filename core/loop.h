@@ -27,7 +27,7 @@ struct ncall {
 	enum bv_verdict (*done)(struct bv_call *call, void *arg);
 	unsigned defer_flags;
 	unsigned shared_polls; /* how often in a row a signal was pending for the process */
-	unsigned lost_polls;   /* before Linux 5.19: and the guest did not wait any more */
+	unsigned lost_polls; /* before Linux 5.19: and the guest did not wait any more */
 	bool deferred, interrupted;
 	bool redirect; /* exec_redirect.c's */
 	struct ncall *prev, *next;
@@ -39,9 +39,9 @@ struct loop {
 	bool killable; /* WAIT_KILLABLE_RECV is in force */
 	struct pool *pool;
 	struct task_table tasks;
-	struct ncall *spare;    /* the record the next call uses */
+	struct ncall *spare; /* the record the next call uses */
 	struct ncall *deferred; /* list */
-	const char **name;      /* syscall names by number, filled as met */
+	const char **name; /* syscall names by number, filled as met */
 	int n_names;
 	struct bv_creds base_creds; /* everybody's, until creds_vary */
 	bool creds_vary;
@@ -50,8 +50,8 @@ struct loop {
 	uint64_t scratch_used; /* exec_scratch's slots, a bit each */
 	unsigned char scratch_cookie[16];
 	pid_t first;
-	int first_status;
-	bool first_done, no_children, die, wait_all;
+	int first_status, first_stops; /* how often it was stopped */
+	bool first_stopped, first_done, no_children, die, wait_all;
 };
 
 /* A child of ours was waited for, by the loop or by a redirect. */
@@ -68,7 +68,8 @@ void defer_complete(struct loop *l);
 void defer_tick(struct loop *l);
 /* Before Linux 5.19 a signal takes a guest out of its wait, and it makes the call again: whether
  * this is such a call, whose first making is still at work and takes the new notification over. */
-bool defer_adopt(struct loop *l, const struct thread *thread, int nr, const uint64_t *arg, uint64_t id);
+bool defer_adopt(struct loop *l, const struct thread *thread, int nr, const uint64_t *arg,
+                 uint64_t id);
 /* The process is gone: cancels its calls and cuts them off its thread records. */
 void defer_task_gone(struct loop *l, const struct bv_task *task);
 /* Cancels everything and waits until each done has run. */

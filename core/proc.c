@@ -60,12 +60,27 @@ const char *proc_stat_field(const char *text, int n)
 	return at ? at + 1 : NULL;
 }
 
-uint64_t proc_start(pid_t pid)
+static int read_stat(pid_t pid, char *buf, size_t size)
 {
-	char path[40], buf[1024];
+	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (read_at(AT_FDCWD, path, buf, sizeof(buf)) < 0)
+	return read_at(AT_FDCWD, path, buf, size) < 0 ? -ESRCH : 0;
+}
+
+char proc_state(pid_t pid)
+{
+	char buf[1024];
+	const char *at = read_stat(pid, buf, sizeof(buf)) == 0 ? proc_stat_field(buf, 3) : NULL;
+
+	return at ? *at : '?';
+}
+
+uint64_t proc_start(pid_t pid)
+{
+	char buf[1024];
+
+	if (read_stat(pid, buf, sizeof(buf)) < 0)
 		return 0;
 	const char *at = proc_stat_field(buf, 22), *state = proc_stat_field(buf, 3);
 	return at && state && *state != 'Z' && *state != 'X' ? strtoull(at, NULL, 10) : 0;
@@ -83,10 +98,9 @@ pid_t proc_group(int proc_fd)
 
 pid_t proc_parent(pid_t pid)
 {
-	char path[40], buf[512];
+	char buf[512];
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (read_at(AT_FDCWD, path, buf, sizeof(buf)) < 0)
+	if (read_stat(pid, buf, sizeof(buf)) < 0)
 		return -ESRCH;
 	const char *at = proc_stat_field(buf, 4);
 	return at ? (pid_t)strtol(at, NULL, 10) : -ESRCH;

@@ -13,6 +13,8 @@ int proc_open(pid_t tid);
 pid_t proc_parent(pid_t pid);
 /* The thread group of the thread whose directory this is; -ESRCH. */
 pid_t proc_group(int proc_fd);
+/* The state letter of ps(1), of the first thread; '?': there is no such process. */
+char proc_state(pid_t pid);
 /* When the process started, in clock ticks since boot; 0: it is no more, or a zombie. */
 uint64_t proc_start(pid_t pid);
 /* Field n (from 3 on, proc(5)) of a /proc/.../stat text; NULL when there are not so many. */

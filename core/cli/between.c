@@ -29,34 +29,60 @@ static bool goes_on(void *arg)
 	       si.si_pid != 0;
 }
 
+struct between {
+	pid_t front;
+	bool front_stopped;
+	bool was_stopped; /* with the front, and no SIGCONT was read since */
+};
+
 /* The front's exit code, or -1 as long as it lives. */
-static int look(pid_t front)
+static int look(struct between *b)
 {
-	id_t id = (id_t)front;
+	id_t id = (id_t)b->front;
 	int status;
 
-	while (waitpid(front, &status, WNOHANG | WUNTRACED | WCONTINUED) == front) {
+	while (waitpid(b->front, &status, WNOHANG | WUNTRACED | WCONTINUED) == b->front) {
 		if (WIFEXITED(status))
 			return WEXITSTATUS(status);
 		if (WIFSIGNALED(status))
 			return EXIT_SIGNAL + WTERMSIG(status);
-		if (WIFSTOPPED(status))
-			front_stop_self(goes_on, &id);
+		b->front_stopped = WIFSTOPPED(status);
+		if (b->front_stopped && front_stop_self(goes_on, &id))
+			b->was_stopped = true;
 	}
 	return -1;
 }
 
+/* What the terminal sends has reached the front as well, and so has the SIGCONT a shell's fg sends
+ * to the group, if the front goes on; it may even have been stopped again since the last look. */
+static bool is_for_front(struct between *b, int sig, const siginfo_t *from)
+{
+	siginfo_t si = {0};
+	bool was_stopped = b->was_stopped;
+
+	if (sig == SIGCONT)
+		b->was_stopped = false;
+	if (sig == SIGCHLD || from->si_code == SI_KERNEL || from->si_pid == b->front)
+		return false;
+	if (sig != SIGCONT)
+		return true;
+	if (waitid(P_PID, (id_t)b->front, &si, WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) < 0 ||
+	    si.si_pid)
+		return false;
+	return b->front_stopped || !was_stopped;
+}
+
 static int wait_for(pid_t front, const sigset_t *set)
 {
+	struct between b = {.front = front};
 	int code;
 
 	cli_release_stdio();
-	while ((code = look(front)) < 0) {
+	while ((code = look(&b)) < 0) {
 		siginfo_t si;
 		int sig = sigwaitinfo(set, &si);
 
-		/* What the terminal sends has reached the front as well. */
-		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL && si.si_pid != front)
+		if (sig > 0 && is_for_front(&b, sig, &si))
 			kill(front, sig);
 	}
 	return code;

@@ -26,6 +26,7 @@
 #include "control.h"
 #include "front.h"
 #include "killall.h"
+#include "proc.h"
 #include "tty.h"
 
 #define KILL_TIMEOUT_MS 10000
@@ -34,10 +35,12 @@ struct front {
 	const struct run_options *o;
 	struct tty own, *tty; /* tty: &own, or NULL for none */
 	int control, sigfd;
-	pid_t supervisor;
+	pid_t supervisor, guest; /* the guest's first process, once `started` */
 	int status; /* of the supervisor, once `reaped` */
 	bool reaped, hangup; /* it is dead; its end of the socket is closed */
 	bool started;
+	bool was_stopped; /* with the guest, and no SIGCONT was read since */
+	int stop; /* the last CONTROL_STOPPED */
 	int code; /* -1: not known yet */
 };
 
@@ -85,11 +88,15 @@ static uint64_t ignored_signals(void)
 	return set;
 }
 
-static void forward(const struct front *f, int sig)
+static void forward(struct front *f, int sig)
 {
-	unsigned char byte = (unsigned char)sig;
+	const struct control_cont cont = {
+		.sig = (unsigned char)sig, .was_stopped = f->was_stopped, .stop = f->stop};
 
-	(void)!send(f->control, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send(f->control, &cont, sig == SIGCONT ? sizeof(cont) : 1,
+	            MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sig == SIGCONT)
+		f->was_stopped = false;
 }
 
 /*
@@ -97,7 +104,7 @@ static void forward(const struct front *f, int sig)
  * takes a pending SIGTSTP away (signal(7)), while it would come too early for a SIGSTOP.  In an
  * orphaned process group, where no shell is to take notice, nothing stops.
  */
-void front_stop_self(bool (*stale)(void *arg), void *arg)
+bool front_stop_self(bool (*stale)(void *arg), void *arg)
 {
 	sigset_t set;
 
@@ -108,19 +115,20 @@ void front_stop_self(bool (*stale)(void *arg), void *arg)
 	if (stale && stale(arg)) {
 		signal(SIGTSTP, SIG_IGN); /* which discards it */
 		signal(SIGTSTP, SIG_DFL);
-		return;
+		return false;
 	}
 	sigprocmask(SIG_UNBLOCK, &set, NULL); /* stops here */
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	return true;
 }
 
-/* Whether the supervisor has said more since: that the guest goes on, or has ended. */
+/* Whether the guest goes on, or has ended: the supervisor has said so since, or is about to. */
 static bool news(void *arg)
 {
 	const struct front *f = arg;
 	struct pollfd fd = {.fd = f->control, .events = POLLIN};
 
-	return poll(&fd, 1, 0) == 1;
+	return poll(&fd, 1, 0) == 1 || strchr("RSD", proc_state(f->guest));
 }
 
 static void reap(struct front *f)
@@ -150,20 +158,17 @@ static void terminal_signal(struct front *f, int sig)
 	}
 }
 
-static void signal_event(struct front *f)
+static void signal_read(struct front *f, const struct signalfd_siginfo *si)
 {
-	struct signalfd_siginfo si;
-	int sig;
+	int sig = (int)si->ssi_signo;
 
-	if (read(f->sigfd, &si, sizeof(si)) != sizeof(si))
-		return;
-	sig = (int)si.ssi_signo;
 	if (sig == SIGCHLD) {
 		reap(f);
 		return;
 	}
 	/* It woke us because the guest goes on, or has ended, already. */
-	if (sig == SIGCONT && (pid_t)si.ssi_pid == f->supervisor) {
+	if (sig == SIGCONT && (pid_t)si->ssi_pid == f->supervisor) {
+		f->was_stopped = false;
 		if (f->o->between)
 			kill(f->o->between, SIGCONT);
 		return;
@@ -173,9 +178,20 @@ static void signal_event(struct front *f)
 		return;
 	}
 	/* Before the guest is there the terminal's signal reached nobody but us. */
-	if (si.ssi_code == SI_KERNEL && f->started)
+	if (si->ssi_code == SI_KERNEL && f->started)
 		return;
 	forward(f, sig);
+}
+
+/* One signal; false when there is none. */
+static bool signal_event(struct front *f)
+{
+	struct signalfd_siginfo si;
+
+	if (read(f->sigfd, &si, sizeof(si)) != sizeof(si))
+		return false;
+	signal_read(f, &si);
+	return true;
 }
 
 /* One message; false when there is none. */
@@ -193,13 +209,16 @@ static bool control_event(struct front *f)
 	switch ((enum control_kind)m.kind) {
 	case CONTROL_STARTED:
 		f->started = true;
+		f->guest = m.value;
 		if (f->tty)
 			tty_raw(f->tty);
 		break;
 	case CONTROL_STOPPED:
+		f->stop = m.value;
 		/* One that was ignored at the start must not come back to its default. */
-		if (!f->tty && !f->reaped && !(f->o->ignored >> (SIGTSTP - 1) & 1))
-			front_stop_self(news, f);
+		if (!f->tty && !f->reaped && !(f->o->ignored >> (SIGTSTP - 1) & 1) &&
+		    front_stop_self(news, f))
+			f->was_stopped = true;
 		break;
 	case CONTROL_CONTINUED:
 		break;
@@ -229,8 +248,9 @@ static void wait_loop(struct front *f)
 			tty_poll(f->tty, fd + 2);
 		if (poll(fd, n, -1) < 0)
 			continue;
-		if (fd[1].revents)
-			signal_event(f);
+		/* All of them: a SIGCONT must not be taken for one that came after the next stop. */
+		while (fd[1].revents && signal_event(f))
+			continue;
 		if (f->tty)
 			tty_pump(f->tty, fd + 2);
 		if (fd[0].revents)

@@ -8,9 +8,9 @@
 
 /* The front itself, with the signals of `set` blocked. */
 int front_main(struct run_options *o, const sigset_t *set);
-/* Stops this process as Ctrl-Z does, unless stale(arg) finds that what it stops for is over.  No
- * SIGCONT that comes after that look is missed. */
-void front_stop_self(bool (*stale)(void *arg), void *arg);
+/* Stops this process as Ctrl-Z does, unless stale(arg) finds that what it stops for is over: then
+ * false.  No SIGCONT that comes after that look is missed. */
+bool front_stop_self(bool (*stale)(void *arg), void *arg);
 
 /* Whether this process has children already. */
 bool between_needed(void);

@@ -48,6 +48,11 @@ def marked(mark):
     return [p for p, _, state, _, cmd in processes() if state != "Z" and mark.encode() in cmd.split(b"\0")]
 
 
+def sleepers(mark):
+    """The sleep(1) among them: what has been executed, inside or out."""
+    return [p for p, _, state, name, cmd in processes() if name == "sleep" and state != "Z" and mark.encode() in cmd.split(b"\0")]
+
+
 def children(pid):
     return [p for p, parent, _, _, _ in processes() if parent == pid]
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import clitest
-from clitest import children, code, harness, marked, popen, state, supervisor, until
+from clitest import children, code, harness, marked, popen, sleepers, state, supervisor, until
 
 tap, bvisor, work = clitest.start()
 mark = clitest.Mark()
@@ -90,7 +90,7 @@ for sig, name in ((signal.SIGTERM, "TERM"), (signal.SIGINT, "INT"), (signal.SIGH
 for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
     m = mark.new()
     p = popen([bvisor, "run", "sleep", m], start_new_session=True)
-    until(lambda: len([c for c in children(supervisor(p.pid)) if state(c)]) == 1 and len(marked(m)) == 2)
+    until(lambda: sleepers(m))
     p.send_signal(sig)
     tap.ok(code(p) == 128 + sig and not marked(m), f"death by {sig.name} is 128+{int(sig)}", [str(p.returncode)])
 # Immediately: no moment may exist in which it gets lost.
@@ -214,7 +214,7 @@ p = popen(["bash", "-c", f'sleep {m} & exec "$0" run -- true', bvisor], start_ne
 tap.ok(code(p) == 0, "run by exec in a process that has children")
 tap.ok(len(marked(m)) == 1, "leaves them alone")
 p = popen(["bash", "-c", f'sleep {m} & exec "$0" run -- sleep {m}', bvisor], start_new_session=True)
-until(lambda: len(marked(m)) == 4)
+until(lambda: len(sleepers(m)) == 3)
 subs = [pid for c in children(p.pid) for pid in children(c)]  # below a process that stands between
 os.kill(next(pid for pid, _, _, name, _ in clitest.processes() if pid in subs and name == "bvisor-sup"), signal.SIGKILL)
 tap.ok(code(p) == 125 and len(marked(m)) == 2, "also when the supervisor dies", [str(marked(m))])

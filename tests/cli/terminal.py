@@ -13,7 +13,7 @@ import termios
 import time
 
 import clitest
-from clitest import marked, state, until
+from clitest import marked, sleepers, state, until
 
 tap, bvisor, work = clitest.start()
 mark = clitest.Mark()
@@ -144,7 +144,7 @@ for sig in (signal.SIGTERM, signal.SIGHUP):
     m = mark.new()
     t = Terminal([bvisor, "run", "-t", "sleep", m])
     before = t.modes()
-    until(lambda: len(marked(m)) == 2 and not t.modes()[3] & termios.ECHO)
+    until(lambda: sleepers(m) and not t.modes()[3] & termios.ECHO)
     os.kill(t.pid, sig)
     got = t.code()
     step(t, got == 128 + sig and t.modes() == before and not marked(m), f"{sig.name}: {got}, modes put back")
@@ -163,7 +163,7 @@ step(t, got == 127 and b"No such file or directory\r\n" in t.seen and t.modes() 
 t.close()
 m = mark.new()
 t = Terminal([bvisor, "run", "-t", "sleep", m])
-until(lambda: len(marked(m)) == 2)
+until(lambda: sleepers(m))
 t.close()
 step(t, until(lambda: not marked(m)) == True, "the terminal is hung up: all is killed")
 os.waitpid(t.pid, 0)
@@ -183,8 +183,7 @@ tap.ok(r.stdout == b"y\r\ny\r\n", "the reader goes away", [repr(r)])
 # Without -t: the guest is on our terminal, in our process group.
 m = mark.new()
 t = Terminal([bvisor, "run", "sleep", m])
-until(lambda: len(marked(m)) == 2)
-until(lambda: [p for p in marked(m) if p != t.pid])
+until(lambda: sleepers(m))
 time.sleep(0.1)
 t.send(b"\x03")
 got = t.code()
@@ -209,16 +208,23 @@ os.environ["PS1"] = "$ "
 t = Terminal(["bash", "--norc", "-i"])
 t.expect(r"\$ ")
 t.send(f"'{bvisor}' run sleep {m}\n")
-until(lambda: len(marked(m)) == 2)
-until(lambda: len([p for p, _, _, n, _ in clitest.processes() if n == "sleep" and p in marked(m)]) == 1)
+until(lambda: sleepers(m))
 t.send(b"\x1a")
 step(t, t.expect(r"Stopped"), "the outer shell sees the job stop")
-guest = [p for p, _, _, n, _ in clitest.processes() if n == "sleep" and p in marked(m)]
+guest = sleepers(m)
 step(t, guest and state(guest[0]) == "T", "the guest is stopped")
 t.send("fg\n")
 step(t, t.expect(r"sleep") and until(lambda: state(guest[0]) == "S"), "fg: both go on")
 t.send(b"\x1a")
 step(t, t.expect(r"Stopped"), "and stop again")
+# As soon as the guest goes on it is stopped once more: fg's SIGCONT must not follow the Ctrl-Z.
+lost = 0
+for i in range(30):
+    t.send("fg\n")
+    until(lambda: state(guest[0]) == "S")
+    t.send(b"\x1a")
+    lost += not t.expect(r"Stopped", 5)
+step(t, lost == 0, "fg and Ctrl-Z in quick turns")
 t.send("bg\n")
 step(t, until(lambda: state(guest[0]) == "S"), "bg")
 t.send("kill %1; wait\n")
