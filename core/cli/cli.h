@@ -16,6 +16,7 @@
 /* Exit codes, as of env(1) and docker-run(1). */
 enum {
 	EXIT_MISUSE = 2,
+	EXIT_CONFLICT = 3, /* nothing was written: two sides disagree */
 	EXIT_BVISOR = 125, /* bvisor itself failed */
 	EXIT_EXEC = 126, /* the command could not be executed */
 	EXIT_NOTFOUND = 127, /* there is no such command */
@@ -48,6 +49,7 @@ int rm_command(int argc, char **argv);
 int commit_command(int argc, char **argv);
 int snapshot_command(int argc, char **argv);
 int fork_command(int argc, char **argv);
+int merge_command(int argc, char **argv);
 int log_command(int argc, char **argv);
 int rollback_command(int argc, char **argv);
 int check_command(int argc, char **argv);

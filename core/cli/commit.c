@@ -10,8 +10,6 @@
 
 #include "named.h"
 
-#define EXIT_CONFLICT 3 /* nothing was written: the host and the sandbox disagree */
-
 struct act {
 	const char *cmd;
 	struct settings settings;

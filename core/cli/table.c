@@ -70,6 +70,14 @@ static const struct command commands[] = {
          snapshot_command},
 	{"fork", "[OPTION...] NAME[@TAG] NEW", "a new sandbox that begins where another one is, or was",
          CONFIG_HELP "  -h, --help               show this\n", fork_command},
+	{"merge", "[OPTION...] A B --into NEW", "a new sandbox with what two have changed",
+         "      --into NEW           the name of the new one\n"
+         "      --prefer A|B         whose it is where both changed something\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "A and B may be NAME@TAG.  What both came from is taken into account as long as it is\n"
+         "there: a snapshot, or a sandbox that was not used since.  Exits with 3, and nothing\n"
+         "made, when both changed something differently.\n",
+         merge_command},
 	{"log", "[OPTION...] NAME", "the snapshots and forks around a sandbox, as a tree",
          "      --json               print all of them as JSON; NAME is not needed\n" CONFIG_HELP
          "  -h, --help               show this\n",

@@ -28,6 +28,23 @@ static bool number(const char *text, int64_t *out)
 	return end != text && !*end && !errno;
 }
 
+/* SECONDS.NANOSECONDS */
+static bool moment(const char *text, struct timespec *out)
+{
+	const char *dot = strchr(text, '.');
+	char seconds[24];
+	int64_t s, ns;
+
+	if (!dot || strlen(dot + 1) != 9 || (size_t)(dot - text) >= sizeof(seconds))
+		return false;
+	memcpy(seconds, text, (size_t)(dot - text));
+	seconds[dot - text] = '\0';
+	if (!number(seconds, &s) || !number(dot + 1, &ns) || ns < 0)
+		return false;
+	*out = (struct timespec){.tv_sec = (time_t)s, .tv_nsec = (long)ns};
+	return true;
+}
+
 /* Paths may hold newlines: those and backslashes are written as \n and \\. */
 static bool unescape(const char *from, char *to, size_t size)
 {
@@ -72,6 +89,8 @@ int manifest_parse(char *text, struct manifest *out, unsigned *line)
 			created = true;
 		else if (strcmp(at, "parent") == 0 && !out->parent[0] && value[0] && strlen(value) < sizeof(out->parent))
 			memcpy(out->parent, value, strlen(value) + 1);
+		else if (strcmp(at, "parent-used") == 0 && !out->parent_used.tv_sec && moment(value, &out->parent_used))
+			continue;
 		else if (strcmp(at, "start") != 0 || out->start[0] || value[0] != '/' ||
 		         !unescape(value, out->start, sizeof(out->start)))
 			return -EINVAL;
@@ -119,6 +138,8 @@ int manifest_save(int dir, const struct manifest *m)
 	}
 	if (m->parent[0])
 		strbuf_printf(&b, "parent %s\n", m->parent);
+	if (m->parent_used.tv_sec)
+		strbuf_printf(&b, "parent-used %lld.%09ld\n", (long long)m->parent_used.tv_sec, m->parent_used.tv_nsec);
 	if (b.failed)
 		return -ENOMEM;
 	bv_autofd int fd = openat(dir, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "names.h"
 #include "origin.h"
 
 #define FILE_NAME "origins"
@@ -94,28 +95,55 @@ static bool parse(struct vfs *v, const char *text)
 	return true;
 }
 
-int origin_load(struct vfs *v)
+/* All whole records: what has no end was being written when the supervisor or the machine died. */
+static int read_records(int fd, struct strbuf *out)
 {
 	struct stat st;
-	bv_autofd int fd = openat(v->upper.meta_fd, FILE_NAME, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size > INT32_MAX)
 		return -EINVAL;
-	bv_autofree char *text = malloc((size_t)st.st_size + 1);
-	if (!text)
+	if (!strbuf_reserve(out, (size_t)st.st_size))
 		return -ENOMEM;
-	ssize_t len = pread(fd, text, (size_t)st.st_size, 0);
+	ssize_t len = pread(fd, out->data, (size_t)st.st_size, 0);
 	if (len < 0)
 		return -errno;
-	/* What has no end was being written when the supervisor or the machine died. */
-	while (len > 0 && text[len - 1] != '\0')
+	while (len > 0 && out->data[len - 1] != '\0')
 		len--;
-	if (ftruncate(fd, len) < 0)
+	out->len = (size_t)len;
+	out->data[len] = '\0';
+	return 0;
+}
+
+int origin_read(int meta, struct strbuf *out)
+{
+	bv_autofd int fd = openat(meta, FILE_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return read_records(fd, out);
+}
+
+const char *origin_path(const char *record)
+{
+	const char *slash = strchr(record, '/');
+
+	return slash ? slash : "";
+}
+
+int origin_load(struct vfs *v)
+{
+	bv_autostrbuf struct strbuf text = {0};
+	bv_autofd int fd = openat(v->upper.meta_fd, FILE_NAME, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : read_records(fd, &text);
+
+	if (r < 0)
+		return r;
+	if (ftruncate(fd, (off_t)text.len) < 0)
 		return -errno;
-	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(text + at) + 1)
-		if (!parse(v, text + at))
+	for (const char *s = names_first(&text); s; s = names_next(&text, s))
+		if (!parse(v, s))
 			return -EINVAL;
 	v->origin_fd = bv_take_fd(&fd);
 	v->keeps_origins = true;
@@ -154,6 +182,24 @@ void origin_forget(struct vfs *v, const char *path)
 	free(o);
 }
 
+int origin_write(int meta, const struct strbuf *records)
+{
+	bv_autofd int fd = openat(meta, TEMP_NAME, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	for (size_t at = 0; at < records->len;) {
+		ssize_t n = write(fd, records->data + at, records->len - at);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += (size_t)n;
+	}
+	if (fsync(fd) < 0 || renameat(meta, TEMP_NAME, meta, FILE_NAME) < 0 || fsync(meta) < 0)
+		return -errno;
+	return bv_take_fd(&fd);
+}
+
 int origin_save(struct vfs *v)
 {
 	bv_autostrbuf struct strbuf b = {0};
@@ -163,24 +209,11 @@ int origin_save(struct vfs *v)
 		return 0;
 	HASH_ITER(hh, v->origins, o, next)
 		format(&b, o);
-	if (b.failed)
-		return -ENOMEM;
-	bv_autofd int fd =
-	    openat(v->upper.meta_fd, TEMP_NAME, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = b.failed ? -ENOMEM : origin_write(v->upper.meta_fd, &b);
 	if (fd < 0)
-		return -errno;
-	for (size_t at = 0; at < b.len;) {
-		ssize_t n = write(fd, b.data + at, b.len - at);
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		at += (size_t)n;
-	}
-	if (fsync(fd) < 0 || renameat(v->upper.meta_fd, TEMP_NAME, v->upper.meta_fd, FILE_NAME) < 0 ||
-	    fsync(v->upper.meta_fd) < 0)
-		return -errno;
+		return fd;
 	close(v->origin_fd);
-	v->origin_fd = bv_take_fd(&fd);
+	v->origin_fd = fd;
 	return 0;
 }
 

@@ -25,4 +25,11 @@ void origin_forget(struct vfs *v, const char *path);
 int origin_save(struct vfs *v);
 void origin_free(struct vfs *v);
 
+/* The records of a layer that need not be open, each ended by NUL: 0 or -errno. */
+int origin_read(int meta, struct strbuf *out);
+/* Replaces them, durably: a descriptor of the new file, for appending, or -errno. */
+int origin_write(int meta, const struct strbuf *records);
+/* The path a record is about. */
+const char *origin_path(const char *record);
+
 #endif

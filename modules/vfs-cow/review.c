@@ -8,14 +8,14 @@
  * A file counts as modified when its bytes, mode, owner or times of modification differ; one that
  * was only opened for writing does not.  Equal times are not trusted: a guest can set them.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/xattr.h>
 
+#include "names.h"
 #include "review.h"
+#include "same.h"
 
 struct review {
 	struct vfs *v;
@@ -112,73 +112,10 @@ static int look(struct review *r, enum view view, struct stat *st)
 /* All names of the place in one layer; the descriptor is not kept, so depth costs none. */
 static int names_of(struct review *r, enum view view, struct strbuf *out)
 {
-	const struct dirent *e;
-	int fd = real_open(r->v, &r->l, view, O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!d) {
-		int err = fd < 0 ? -fd : errno;
-
-		if (fd >= 0)
-			close(fd);
-		return -err;
-	}
-	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			strbuf_add(out, e->d_name, strlen(e->d_name) + 1);
-	closedir(d);
-	return out->failed ? -ENOMEM : 0;
+	return names_read(real_open(r->v, &r->l, view, O_RDONLY | O_DIRECTORY, 0), out);
 }
 
 /* ---- equal? ---- */
-
-static bool same_bytes(int a, int b)
-{
-	enum { SIZE = 65536 };
-	bv_autofree char *buf = malloc(2 * SIZE);
-	ssize_t n, m;
-
-	if (!buf)
-		return false;
-	do {
-		n = read(a, buf, SIZE);
-		for (m = 0; n > 0 && m < n;) {
-			ssize_t got = read(b, buf + SIZE + m, (size_t)(n - m));
-
-			if (got <= 0)
-				return false;
-			m += got;
-		}
-		if (n > 0 && memcmp(buf, buf + SIZE, (size_t)n) != 0)
-			return false;
-	} while (n > 0);
-	return n == 0 && read(b, buf, 1) == 0;
-}
-
-bool same_xattrs(int a, int b)
-{
-	enum { SIZE = 65536 }; /* XATTR_SIZE_MAX and XATTR_LIST_MAX, xattr(7) */
-	char from[FD_PATH_MAX], to[FD_PATH_MAX];
-	bv_autofree char *buf = malloc(4 * SIZE);
-
-	if (!buf)
-		return false;
-	char *names = buf, *others = buf + SIZE, *value = buf + 2 * SIZE, *other = buf + 3 * SIZE;
-	real_fd_path(from, a);
-	real_fd_path(to, b);
-	ssize_t n = listxattr(from, names, SIZE), m = listxattr(to, others, SIZE);
-	if (n <= 0 && m <= 0)
-		return true;
-	if (n != m)
-		return false;
-	for (const char *name = names; name < names + n; name += strlen(name) + 1) {
-		ssize_t len = getxattr(from, name, value, SIZE);
-
-		if (len != getxattr(to, name, other, SIZE) || (len > 0 && memcmp(value, other, (size_t)len) != 0))
-			return false;
-	}
-	return true;
-}
 
 static uint32_t meta_changes(const struct stat *a, const struct stat *b)
 {
@@ -204,14 +141,10 @@ static uint32_t dir_changes(struct review *r, const struct stat *low, const stru
 static uint32_t object_changes(struct review *r, const struct stat *low, const struct stat *high)
 {
 	if (S_ISLNK(low->st_mode)) {
-		char a[PATH_MAX], b[PATH_MAX];
-		bv_autofd int la = real_open(r->v, &r->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
-		bv_autofd int lb = real_open(r->v, &r->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
-		ssize_t n = la < 0 ? -1 : readlinkat(la, "", a, sizeof(a));
+		bv_autofd int a = real_open(r->v, &r->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
+		bv_autofd int b = real_open(r->v, &r->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
 
-		return n >= 0 && lb >= 0 && readlinkat(lb, "", b, sizeof(b)) == n && memcmp(a, b, (size_t)n) == 0
-		           ? 0
-		           : BV_CHANGED_DATA;
+		return a >= 0 && b >= 0 && same_targets(a, b) ? 0 : BV_CHANGED_DATA;
 	}
 	uint32_t what = meta_changes(low, high);
 	if (!S_ISREG(low->st_mode))

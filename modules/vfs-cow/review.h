@@ -14,8 +14,6 @@ void changes_free(struct changes *c);
 /* Is there a change at path, or below it? */
 bool changes_touch(const struct changes *c, const char *path);
 
-/* Two objects, by descriptors of any kind. */
-bool same_xattrs(int a, int b);
 bool selection_has(const struct bv_selection *s, const char *path);
 /* Is path at or below dir? */
 bool path_below(const char *path, const char *dir);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "review.h"
+#include "same.h"
 #include "whiteout.h"
 
 struct scan {

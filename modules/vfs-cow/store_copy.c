@@ -1,35 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshots and forks of the `local` store: a layer is copied by cp(1), which knows reflinks, holes,
- * hard links and attributes, into a directory of a private name, and then renamed to its place.  So
- * it is there whole or not at all.  A layer that a guest is using is copied as it is met: what a
+ * Snapshots and forks of the `local` store: a layer is copied into a directory of a private name, and
+ * then renamed to its place.  So it is there whole or not at all.  A layer that a guest is using is copied as it is met: what a
  * crash in these moments could have left.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "scrub.h"
 #include "store_local.h"
+#include "treecopy.h"
 
-extern char **environ;
-
-#define TRIES 5 /* a guest at work may take files away while they are copied */
-
-/* "NAME" or "NAME@TAG". */
-struct layer_state {
-	char name[NAME_LEN + 1], tag[NAME_LEN + 1]; /* tag: "" for the layer itself */
-};
-
-static int parse(struct store_why *t, const char *text, struct layer_state *out)
+int state_parse(struct store_why *t, const char *text, struct layer_state *out)
 {
 	const char *at = strchrnul(text, '@');
 	size_t len = (size_t)(at - text);
@@ -48,8 +37,7 @@ static int parse(struct store_why *t, const char *text, struct layer_state *out)
 	return r;
 }
 
-/* The directory of a state: a descriptor; -ENOENT with a sentence. */
-static int state_open(struct store_why *t, int base, const struct layer_state *s)
+int state_open(struct store_why *t, int base, const struct layer_state *s)
 {
 	char path[2 * NAME_LEN + sizeof(SNAPSHOTS) + 4];
 
@@ -82,76 +70,37 @@ static int holder_open(struct store_why *t, int base, const struct layer_state *
 	return fd < 0 ? store_fail(t, errno, "sandbox '%s': " SNAPSHOTS, s->name) : fd;
 }
 
-/* cp -a of the directory `name` in from to the same in to: its exit status, or -errno. */
-static int copy_dir(int from, int to, const char *name)
+/* The tree `name` of one state to another, where it is not yet. */
+static int copy_part(int from, int to, const char *name)
 {
-	char source[64], target[64];
-	char *argv[] = {(char *)"cp", (char *)"-a", (char *)"--reflink=auto", (char *)"--", source, target, NULL};
-	posix_spawn_file_actions_t actions;
-	pid_t pid;
-	int status;
+	bv_autofd int a = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	/* Numbers of the child, where 3 and 4 are these; nothing is looked up by a path of ours. */
-	snprintf(source, sizeof(source), "/dev/fd/3/%s", name);
-	snprintf(target, sizeof(target), "/dev/fd/4/");
-	bv_autofd int a = fcntl(from, F_DUPFD_CLOEXEC, 10), b = fcntl(to, F_DUPFD_CLOEXEC, 10);
-	if (a < 0 || b < 0)
+	if (a < 0)
 		return -errno;
-	int r = posix_spawn_file_actions_init(&actions);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, a, 3);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, b, 4);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	if (r == 0)
-		r = posix_spawnp(&pid, "cp", &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r)
-		return -r;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	if (mkdirat(to, name, 0700) < 0)
+		return -errno;
+	bv_autofd int b = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (b < 0)
+		return -errno;
+	struct treecopy c = {.from = a, .to = b};
+	int r = treecopy_entry(&c, "");
+	treecopy_fini(&c);
+	return r;
 }
 
 static int fill(struct store_why *t, int from, int to)
 {
-	static const char *const parts[] = {"upper", "meta"};
+	int r = copy_part(from, to, "upper");
 
-	for (size_t i = 0; i < BV_ROWS_OF(parts); i++) {
-		int r = 1;
-
-		for (int n = 0; r > 0 && n < TRIES; n++) {
-			bv_autofd int old = openat(to, parts[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-			if (old >= 0 && scrub(old, NULL) == 0)
-				(void)unlinkat(to, parts[i], AT_REMOVEDIR);
-			r = copy_dir(from, to, parts[i]);
-		}
-		if (r > 0) {
-			snprintf(t->why, sizeof(t->why), "cp could not copy the layer (status %d)", r);
-			return -EIO;
-		}
-		if (r < 0)
-			return store_fail(t, -r, "cp");
-	}
-	return syncfs(to) < 0 ? store_fail(t, errno, "the copy") : 0;
+	if (r == 0)
+		r = copy_part(from, to, "meta");
+	return r < 0 ? store_fail(t, -r, "the layer cannot be copied") : 0;
 }
 
-static int write_manifest(struct store_why *t, int from, int to, const char *parent)
+/* The name a state has in the directory that holds it. */
+static const char *entry_of(const struct layer_state *s)
 {
-	struct manifest m;
-	int r = manifest_load(from, &m, t->why, sizeof(t->why));
-
-	if (r == -ENOENT)
-		snprintf(t->why, sizeof(t->why), "the layer has no manifest");
-	if (r < 0)
-		return r;
-	m.created = time(NULL);
-	snprintf(m.parent, sizeof(m.parent), "%s", parent);
-	r = manifest_save(to, &m);
-	return r < 0 ? store_fail(t, -r, "the copy's manifest") : 0;
+	return s->tag[0] ? s->tag : s->name;
 }
 
 static void discard(int holder, const char *name)
@@ -184,15 +133,85 @@ static void sweep(int holder)
 	closedir(d);
 }
 
+int stage_open(struct store_why *t, int base, const char *to, struct stage *out)
+{
+	*out = (struct stage){.holder = -1, .fd = -1};
+	int r = state_parse(t, to, &out->state);
+	if (r < 0)
+		return r;
+	out->holder = holder_open(t, base, &out->state);
+	if (out->holder < 0)
+		return out->holder;
+	sweep(out->holder);
+	if (faccessat(out->holder, entry_of(&out->state), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return store_fail(t, EEXIST, "'%s'", to);
+	/* No name of a sandbox begins with a dot. */
+	snprintf(out->temp, sizeof(out->temp), ".%s.%d", entry_of(&out->state), (int)getpid());
+	if (mkdirat(out->holder, out->temp, geteuid() == 0 ? 0711 : 0700) < 0) {
+		out->temp[0] = '\0';
+		return store_fail(t, errno, "'%s'", to);
+	}
+	out->fd = openat(out->holder, out->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return out->fd < 0 ? store_fail(t, errno, "'%s'", to) : 0;
+}
+
+int stage_place(struct store_why *t, struct stage *s, const struct manifest *m)
+{
+	int r = manifest_save(s->fd, m);
+
+	if (r < 0)
+		return store_fail(t, -r, "the new layer's manifest");
+	if (syncfs(s->fd) < 0)
+		return store_fail(t, errno, "the new layer");
+	if (renameat2(s->holder, s->temp, s->holder, entry_of(&s->state), RENAME_NOREPLACE) < 0)
+		return store_fail(t, errno, "'%s'", entry_of(&s->state));
+	s->temp[0] = '\0';
+	(void)fsync(s->holder);
+	return 0;
+}
+
+void stage_fini(struct stage *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->temp[0])
+		discard(s->holder, s->temp);
+	if (s->holder >= 0)
+		close(s->holder);
+}
+
+int stage_copy(struct store_why *t, int base, const char *from, struct stage *s, struct manifest *m)
+{
+	struct layer_state source;
+	struct stat st;
+	int r = state_parse(t, from, &source);
+
+	if (r < 0)
+		return r;
+	bv_autofd int old = state_open(t, base, &source);
+	if (old < 0)
+		return old;
+	r = manifest_load(old, m, t->why, sizeof(t->why));
+	if (r == -ENOENT)
+		snprintf(t->why, sizeof(t->why), "the layer has no manifest");
+	if (r < 0)
+		return r;
+	m->created = time(NULL);
+	snprintf(m->parent, sizeof(m->parent), "%s", from);
+	/* Before the copy: whatever is done to it from now on counts as done since. */
+	m->parent_used = fstatat(old, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mtim : (struct timespec){0};
+	return fill(t, old, s->fd);
+}
+
 int local_copy(void *ctx, const char *from, const char *to, const char **why)
 {
 	struct store_why *t = ctx;
-	struct layer_state source, target;
-	int r = parse(t, from, &source);
+	struct layer_state source;
+	bv_autofree struct manifest *m = malloc(sizeof(*m));
+	struct stage s = {.holder = -1, .fd = -1};
+	int r = m ? state_parse(t, from, &source) : -ENOMEM;
 
 	*why = t->why;
-	if (r == 0)
-		r = parse(t, to, &target);
 	if (r < 0)
 		return r;
 	bv_autofd int base = local_sandboxes(t, false, NULL, 0);
@@ -200,31 +219,12 @@ int local_copy(void *ctx, const char *from, const char *to, const char **why)
 		snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", source.name);
 	if (base < 0)
 		return base;
-	bv_autofd int old = state_open(t, base, &source);
-	if (old < 0)
-		return old;
-	bv_autofd int holder = holder_open(t, base, &target);
-	if (holder < 0)
-		return holder;
-	const char *name = target.tag[0] ? target.tag : target.name;
-	char temp[NAME_LEN + 16];
-	/* No name of a sandbox begins with a dot. */
-	sweep(holder);
-	snprintf(temp, sizeof(temp), ".%s.%d", name, (int)getpid());
-	if (faccessat(holder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return store_fail(t, EEXIST, "'%s'", to);
-	if (mkdirat(holder, temp, geteuid() == 0 ? 0711 : 0700) < 0)
-		return store_fail(t, errno, "'%s'", to);
-	bv_autofd int fd = openat(holder, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = fd < 0 ? store_fail(t, errno, "'%s'", to) : fill(t, old, fd);
+	r = stage_open(t, base, to, &s);
 	if (r == 0)
-		r = write_manifest(t, old, fd, from);
-	if (r == 0 && renameat2(holder, temp, holder, name, RENAME_NOREPLACE) < 0)
-		r = store_fail(t, errno, "'%s'", to);
-	if (r < 0)
-		discard(holder, temp);
-	else
-		(void)fsync(holder);
+		r = stage_copy(t, base, from, &s, m);
+	if (r == 0)
+		r = stage_place(t, &s, m);
+	stage_fini(&s);
 	return r;
 }
 
@@ -234,7 +234,7 @@ int local_snapshots(void *ctx, const char *rest, int (*each)(void *arg, const st
 	struct store_why *t = ctx;
 	struct layer_state s;
 	struct dirent **entry = NULL;
-	int r = parse(t, rest, &s);
+	int r = state_parse(t, rest, &s);
 
 	*why = t->why;
 	if (r < 0)

@@ -384,4 +384,5 @@ const struct bv_store_ops store_local_ops = {
 	.info = local_info,
 	.copy = local_copy,
 	.snapshots = local_snapshots,
+	.merge = local_merge,
 };

@@ -26,8 +26,37 @@ int local_list_one(struct store_why *t, int base, const char *entry, const char 
                    int (*each)(void *arg, const struct bv_layer_info *info), void *arg);
 
 /* ---- store_copy.c ---- */
+/* "NAME" or "NAME@TAG". */
+struct layer_state {
+	char name[NAME_LEN + 1], tag[NAME_LEN + 1]; /* tag: "" for the layer itself */
+};
+int state_parse(struct store_why *t, const char *text, struct layer_state *out);
+/* Its directory: a descriptor; -ENOENT with a sentence. */
+int state_open(struct store_why *t, int base, const struct layer_state *s);
+
+/* A state that is being made, under a private name. */
+struct stage {
+	struct layer_state state;
+	int holder, fd; /* the directory that will hold it; its own */
+	char temp[NAME_LEN + 16];
+};
+/* Begins what shall be called `to` (-EEXIST).  Whatever this returns: stage_fini(). */
+int stage_open(struct store_why *t, int base, const char *to, struct stage *out);
+/* Fills it from another state; *m is its manifest. */
+int stage_copy(struct store_why *t, int base, const char *from, struct stage *s, struct manifest *m);
+/* Gives it its name, durably. */
+int stage_place(struct store_why *t, struct stage *s, const struct manifest *m);
+/* Removes what was not placed. */
+void stage_fini(struct stage *s);
+
 int local_copy(void *ctx, const char *from, const char *to, const char **why);
 int local_snapshots(void *ctx, const char *rest, int (*each)(void *arg, const struct bv_layer_info *info), void *arg,
                     const char **why);
+
+/* ---- store_merge.c ---- */
+int local_merge(void *ctx, const struct bv_merge *what, const char **why);
+/* ---- ancestor.c ---- */
+/* The state both came from, as far as it is still there as it was: 1 with *out, 0, -errno. */
+int common_ancestor(struct store_why *t, int base, const char *a, const char *b, struct layer_state *out);
 
 #endif

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +50,14 @@ void whiteout_drop(int dir, const char *name)
 
 	file_name(name, file);
 	(void)unlinkat(dir, file, 0);
+}
+
+bool whiteout_there(int dir, const char *name)
+{
+	char file[NAME_MAX + 1];
+
+	file_name(name, file);
+	return faccessat(dir, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static bool is_name(const char *name)

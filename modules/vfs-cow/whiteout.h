@@ -3,6 +3,7 @@
 #define VFS_COW_WHITEOUT_H
 /* Whiteouts: files of the upper that say that a name of the lower is gone (docs/layer-format.md). */
 #include <limits.h>
+#include <stdbool.h>
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_TEMP_PREFIX ".wh..wh.temp." /* copies on their way */
@@ -10,6 +11,7 @@
 /* In the directory dir, of the entry `name`.  0 or -errno. */
 int whiteout_make(int dir, const char *name);
 void whiteout_drop(int dir, const char *name);
+bool whiteout_there(int dir, const char *name);
 
 enum whiteout_kind {
 	WHITEOUT_NONE, /* an entry as any other */

@@ -29,6 +29,18 @@ struct bv_layer {
 	char hide[512]; /* absolute host path that no guest may see, "" for none: the store's own files */
 };
 
+/* Two layers or snapshots become a new layer.  All borrowed. */
+struct bv_merge {
+	struct bv_head head;
+	const char *ours, *theirs; /* "NAME" or "NAME@TAG" */
+	const char *into; /* "NEW", which is not there yet */
+	uint32_t prefer; /* of a conflict: 0 it is told, 1 ours is taken, 2 theirs */
+	uint32_t zero;
+	/* Both changed the path, and differ: what each has there, in words. */
+	void (*conflict)(void *arg, const char *path, const char *ours, const char *theirs);
+	void *arg;
+};
+
 /* What a store knows of one layer. */
 struct bv_layer_info {
 	struct bv_head head;
@@ -68,6 +80,9 @@ struct bv_store_ops {
 	/* As list, of the snapshots of the layer `rest`: info->name is "NAME@TAG". */
 	int (*snapshots)(void *ctx, const char *rest, int (*each)(void *arg, const struct bv_layer_info *info),
 	                 void *arg, const char **why);
+	/* Makes what->into of what both have changed since they had a state in common, if that is still
+	 * there, or since the host's.  -ESTALE: there were conflicts, and nothing is made.  May block. */
+	int (*merge)(void *ctx, const struct bv_merge *what, const char **why);
 };
 
 struct bv_store {
