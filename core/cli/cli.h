@@ -107,6 +107,7 @@ struct run_options {
 	const char *cwd; /* -C, or NULL: the current directory if it can be seen inside */
 	char *const *argv;
 	enum diff_format diff;
+	bool who; /* --who */
 	bool tty, wait_all;
 	bool named; /* --name */
 	sigset_t mask; /* the signal mask bvisor was started with */
@@ -119,7 +120,7 @@ int front_run(struct run_options *o);
 int supervisor_main(struct run_options *o, int control, int slave);
 
 /* ---- review.c: the sandbox's changes as text or JSON on `to`: 0 or -errno ---- */
-int review_print(struct sandbox *box, enum diff_format format, FILE *to);
+int review_print(struct sandbox *box, enum diff_format format, bool who, FILE *to);
 /* path in the way of git: as it is, or in double quotes with C escapes when a byte of it is a
  * control byte, a quote, a backslash, or not part of valid UTF-8. */
 void review_quote(const char *path, FILE *to);

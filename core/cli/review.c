@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <bvisor/svc/review.h>
 #include <strbuf.h>
@@ -18,6 +19,7 @@ struct printer {
 	FILE *to;
 	size_t n;
 	struct renames renames;
+	const struct bv_review *who; /* --who, or NULL */
 };
 
 size_t review_utf8(const char *s)
@@ -84,6 +86,22 @@ void review_quote(const char *path, FILE *to)
 	putc('"', to);
 }
 
+/* When the path was changed last, and by which command. */
+static void print_who(const struct printer *p, const char *path)
+{
+	char when[32] = "";
+	struct bv_who who;
+	struct tm tm;
+
+	if (!p->who || !p->who->who(p->who, path, &who))
+		return;
+	time_t t = (time_t)who.time;
+	if (localtime_r(&t, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	fprintf(p->to, "  %s  ", when);
+	review_quote(who.command, p->to);
+}
+
 static int text_line(void *arg, const struct bv_change *c)
 {
 	struct printer *p = arg;
@@ -106,12 +124,13 @@ static int text_line(void *arg, const struct bv_change *c)
 		fputs("  xattrs", p->to);
 	if (c->what == BV_CHANGED_TIME)
 		fputs("  time", p->to);
+	print_who(p, c->path);
 	putc('\n', p->to);
 	return ferror(p->to) ? -EIO : 0;
 }
 
-/* JSON strings are Unicode.  What is not becomes U+FFFD, and path_hex gives all the bytes. */
-static int set_path(json_t *o, const char *key, const char *key_hex, const char *path)
+/* JSON strings are Unicode.  What is not becomes U+FFFD, and KEY_hex gives all the bytes. */
+static int set_text(json_t *o, const char *key, const char *key_hex, const char *path)
 {
 	bv_autostrbuf struct strbuf text = {0}, hex = {0};
 	bool lossy = false;
@@ -134,6 +153,17 @@ static int set_path(json_t *o, const char *key, const char *key_hex, const char 
 	    (lossy && json_object_set_new(o, key_hex, json_string(hex.data)) < 0))
 		return -ENOMEM;
 	return 0;
+}
+
+static int set_who(json_t *o, const struct printer *p, const char *path)
+{
+	struct bv_who who;
+
+	if (!p->who || !p->who->who(p->who, path, &who))
+		return 0;
+	if (json_object_set_new(o, "changed", json_integer((json_int_t)who.time)) < 0)
+		return -ENOMEM;
+	return set_text(o, "command", "command_hex", who.command);
 }
 
 /* What of an object is different; without a list it is its content. */
@@ -169,13 +199,15 @@ static int json_line(void *arg, const struct bv_change *c)
 		return 0;
 	json_t *o = json_pack("{s:s, s:s, s:I}", "kind", kind, "type", type, "size",
 	                      (json_int_t)c->size);
-	int r = o ? set_path(o, "path", "path_hex", c->path) : -ENOMEM;
+	int r = o ? set_text(o, "path", "path_hex", c->path) : -ENOMEM;
 
 	if (r == 0 && from)
-		r = set_path(o, "from", "from_hex", from);
+		r = set_text(o, "from", "from_hex", from);
 
 	if (r == 0 && c->kind == 'M')
 		r = set_what(o, c);
+	if (r == 0)
+		r = set_who(o, p, c->path);
 
 	if (r == 0) {
 		fputs(p->n++ ? ",\n" : "\n", p->to);
@@ -185,7 +217,7 @@ static int json_line(void *arg, const struct bv_change *c)
 	return r;
 }
 
-int review_print(struct sandbox *box, enum diff_format format, FILE *to)
+int review_print(struct sandbox *box, enum diff_format format, bool who, FILE *to)
 {
 	const struct bv_review *review =
 		(const struct bv_review *)loader_service(box, BV_REVIEW_SERVICE);
@@ -199,6 +231,8 @@ int review_print(struct sandbox *box, enum diff_format format, FILE *to)
 			return -ENOTSUP;
 		return format == DIFF_PATCH ? patch_print(review, to) : patch_stat(review, to);
 	}
+	if (who && BV_HAS(struct bv_review, review, who))
+		p.who = review;
 	if (format == DIFF_JSON)
 		putc('[', to);
 	r = renames_find(review, &p.renames);

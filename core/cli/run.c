@@ -9,13 +9,14 @@
 
 #include "named.h"
 
-enum { O_ENV_ALL = 256, O_RW, O_RO, O_HIDE, O_BIND, O_NET, O_WAIT_ALL, O_DIFF, O_JSON, O_STAT, O_NAME };
+enum { O_ENV_ALL = 256, O_RW, O_RO, O_HIDE, O_BIND, O_NET, O_WAIT_ALL, O_DIFF, O_JSON, O_STAT, O_WHO, O_NAME };
 
 static const struct option long_options[] = {
 	{"json", no_argument, NULL, O_JSON}, /* diff only; run starts behind these */
 	{"stat", no_argument, NULL, O_STAT},
 	{"patch", no_argument, NULL, 'p'},
-#define DIFF_ONLY 3
+	{"who", no_argument, NULL, O_WHO},
+#define DIFF_ONLY 4
 	{"name", required_argument, NULL, O_NAME},
 	{"config", required_argument, NULL, 'c'},
 	{"option", required_argument, NULL, 'o'},
@@ -124,6 +125,9 @@ static int take(struct parse *p, int c)
 	case O_JSON:
 		p->o.diff = DIFF_JSON;
 		return 0;
+	case O_WHO:
+		p->o.who = true;
+		return 0;
 	case O_STAT:
 		p->o.diff = DIFF_STAT;
 		return 0;
@@ -156,6 +160,8 @@ static int finish(struct parse *p)
 		r = env_add(&p->o.env, p->env[i]);
 	if (r < 0)
 		return error_set(&p->err, -r, "environment: %s", strerror(-r));
+	if (p->o.who && (r = settings_add(&p->o.settings, "vfs-cow", "provenance", "all", "--who", false, &p->err)) < 0)
+		return r;
 	if (p->verbosity)
 		r = settings_add(&p->o.settings, "core", "log", level,
 		                 p->verbosity < 0 ? "-q" : "-v", false, &p->err);
@@ -200,6 +206,8 @@ static int parse(struct parse *p, int argc, char **argv)
 		if (argv[optind])
 			return cli_misuse(p->o.cmd, "one name is enough; to run a command: bvisor diff -- %s ...", p->name);
 	}
+	if (p->o.who && (p->o.diff == DIFF_STAT || p->o.diff == DIFF_PATCH))
+		return cli_misuse(p->o.cmd, "--who goes with the list of changes, not with --stat or -p");
 	if (finish(p) < 0)
 		return cli_fail(p->o.cmd, "%s", p->err.text);
 	return -1;
@@ -240,7 +248,7 @@ static int diff_name(struct parse *p, const char *name)
 
 	if (code)
 		return code;
-	int r = review_print(box, p->o.diff, stdout);
+	int r = review_print(box, p->o.diff, p->o.who, stdout);
 	code = r < 0 && r != -EPIPE ? cli_fail("diff", "cannot list the changes: %s", strerror(-r))
 	                            : cli_flush("diff", 0);
 	sandbox_free(box);

@@ -253,7 +253,7 @@ static int print_changes(struct supervisor *s)
 	to = fdopen(s->out, "w");
 	if (!to)
 		return -errno;
-	r = review_print(s->box, s->o->diff, to);
+	r = review_print(s->box, s->o->diff, s->o->who, to);
 	if (fclose(to) != 0 && r == 0)
 		r = -errno;
 	s->out = -1;

@@ -45,7 +45,8 @@ static const struct command commands[] = {
 	{"diff", "[OPTION...] NAME | -- COMMAND [ARG...]", "what a sandbox, or a command, has changed",
          "      --json               print the changes as JSON\n"
          "      --stat               a line a file: what was inserted and deleted\n"
-         "  -p, --patch              a patch, as diff -u and git write it\n" RUN_HELP
+         "  -p, --patch              a patch, as diff -u and git write it\n"
+         "      --who                which command changed each last, and when\n" RUN_HELP
          "\nA line reads KIND PATH SIZE; KIND is A added, M modified, D deleted, T type changed,\n"
          "R renamed (OLD -> NEW).\n"
          "NAME is a sandbox of run --name.  With -- and a command, that is run first, as by run.\n",

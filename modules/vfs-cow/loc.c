@@ -44,6 +44,7 @@ int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr,
 int vfs_loc_fd(struct vfs *v, struct bv_call *call, int guest_fd, struct loc *l)
 {
 	loc_init(l);
+	v->actor = call->tid;
 	l->native = false;
 	l->fd = v->host->get_fd(call, guest_fd);
 	if (l->fd < 0)

@@ -31,6 +31,8 @@ static const struct bv_option options[] = {
      "Names of the host shown in /dev; no other is, whenever it appears."},
     {"kernel_opens", BV_OPT_BOOL, offsetof(struct conf, kernel_opens), "yes", NULL,
      "Let the kernel itself open clean host files for reading, behind Landlock; no: hand over every descriptor."},
+    {"provenance", BV_OPT_ENUM, offsetof(struct conf, provenance), "kept", "kept|all|no",
+     "Which sandboxes record what command changed each path, for diff --who: those that are kept, all, none."},
     {"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
      "Files up to this size are copied up at once; bigger ones by a worker, so that nobody waits for them."},
 };

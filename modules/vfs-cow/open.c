@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "vfs.h"
+#include "who.h"
 
 /* VALID_OPEN_FLAGS of the kernel; open(2) ignores others, openat2(2) refuses them.  O_LARGEFILE is
  * always in force on 64-bit kernels. */
@@ -161,6 +162,8 @@ static enum bv_verdict open_magic(const struct request *q, struct loc *l)
 	 */
 	if (write && l->view == V_ANON && !l->ours && !l->fd_writable)
 		return REPLY(q->v, q->call, -EACCES);
+	if (write && l->view == V_UPPER)
+		who_note(q->v, l->path);
 	return reopen_any(q, l, l->fd);
 }
 
@@ -215,6 +218,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 		if (r < 0)
 			return REPLY(v, q->call, r);
 	}
+	if (write && l->view == V_UPPER)
+		who_note(v, l->path);
 	int flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW);
 	v->host->as_guest(q->call);
 	if (l->path_fd < 0 && l->view == V_LOWER && l->probed)

@@ -16,6 +16,7 @@
 #include "names.h"
 #include "review.h"
 #include "same.h"
+#include "who.h"
 
 struct review {
 	struct vfs *v;
@@ -423,6 +424,17 @@ static int svc_rollback(const struct bv_review *review, const struct bv_selectio
 	return rollback_changes(vfs_of(review), what);
 }
 
+static int svc_who(const struct bv_review *review, const char *path, struct bv_who *out)
+{
+	const struct vfs *v = vfs_of(review);
+	struct who who;
+
+	if (!v->who || !whos_find(v->who, path, &who))
+		return 0;
+	*out = (struct bv_who){.time = who.time, .command = who.command};
+	return 1;
+}
+
 const struct bv_review review_service = {
 	.head = BV_HEAD(SERVICE, struct bv_review),
 	.changes = svc_changes,
@@ -430,4 +442,5 @@ const struct bv_review review_service = {
 	.link = svc_link,
 	.commit = svc_commit,
 	.rollback = svc_rollback,
+	.who = svc_who,
 };

@@ -10,6 +10,7 @@
 #include "review.h"
 #include "scrub.h"
 #include "whiteout.h"
+#include "who.h"
 
 static bool counts(const struct mount *m)
 {
@@ -92,8 +93,13 @@ static int visit(struct walk_up *w, struct node *n, const struct mount *mount)
 	return drop_upper(w->v, w->path);
 }
 
+static bool touches(void *arg, const char *path)
+{
+	return changes_touch(arg, path);
+}
+
 /* Records of places that hold nothing any more. */
-static void tidy_origins(struct vfs *v, const struct changes *c)
+static void tidy_records(struct vfs *v, const struct changes *c)
 {
 	struct origin *o, *next;
 
@@ -104,6 +110,10 @@ static void tidy_origins(struct vfs *v, const struct changes *c)
 		if (!changes_touch(c, o->path) && !s.node && s.view == V_LOWER)
 			origin_forget(v, o->path);
 	}
+	if (!v->who || v->upper.meta_fd < 0)
+		return;
+	whos_filter(v->who, touches, (void *)(uintptr_t)c);
+	(void)whos_save(v->who, v->upper.meta_fd); /* more than there need be does no harm */
 }
 
 int collapse(struct vfs *v)
@@ -119,7 +129,7 @@ int collapse(struct vfs *v)
 	if (r == 0)
 		r = visit(w, v->root, v->base);
 	if (r == 0)
-		tidy_origins(v, &w->changes);
+		tidy_records(v, &w->changes);
 	changes_free(&w->changes);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include "origin.h"
 #include "store.h"
 #include "vfs.h"
+#include "who.h"
 
 int store_fail(struct store_why *t, int err, const char *fmt, ...)
 {
@@ -121,6 +122,9 @@ static int take_kept(struct vfs *v)
 
 	if (v->upper.meta_fd >= 0 && (r = origin_load(v)) < 0)
 		return fail(v, r, r == -EINVAL ? "the layer's meta/origins is not as bvisor writes it" : strerror(-r));
+	r = who_start(v);
+	if (r < 0)
+		return fail(v, r, r == -EINVAL ? "the layer's meta/who is not as bvisor writes it" : strerror(-r));
 	if (v->upper.flags & BV_LAYER_KEPT)
 		r = scan_layer(v);
 	if (r == -EUCLEAN)
@@ -186,6 +190,7 @@ void store_close(struct vfs *v)
 		v->store->close(v->store_ctx, &v->upper);
 	v->store = NULL;
 	origin_free(v);
+	whos_free(v->who);
 	while (v->stores) {
 		struct store_reg *r = v->stores;
 

@@ -10,6 +10,7 @@
 #include "names.h"
 #include "origin.h"
 #include "store_local.h"
+#include "who.h"
 
 static int tree_of(struct store_why *t, int base, const struct layer_state *s, const char *part)
 {
@@ -38,18 +39,60 @@ static bool below_any(const struct top *tops, const char *path)
 }
 
 /* Each record stays with the side whose object stands there now. */
-static int merge_origins(const struct strbuf *taken, int ours, int theirs)
+static int merge_origins(const struct top *tops, int ours, int theirs)
 {
 	bv_autostrbuf struct strbuf mine = {0}, other = {0}, all = {0};
-	bv_autofree struct top *top = NULL;
-	struct top *tops = NULL;
-	size_t n = 0;
 	int r = origin_read(ours, &mine);
 
 	if (r == 0)
 		r = origin_read(theirs, &other);
 	if (r < 0)
 		return r;
+	for (const char *s = names_first(&mine); s; s = names_next(&mine, s))
+		if (!below_any(tops, origin_path(s)))
+			strbuf_add(&all, s, strlen(s) + 1);
+	/* The first record of a path counts, so those of places that both changed alike stay ours. */
+	for (const char *s = names_first(&other); s; s = names_next(&other, s))
+		strbuf_add(&all, s, strlen(s) + 1);
+	bv_autofd int fd = all.failed ? -ENOMEM : origin_write(ours, &all);
+	return fd < 0 ? fd : 0;
+}
+
+struct taking {
+	const struct top *tops;
+	struct whos *to;
+};
+
+static int take_who(void *arg, const char *path, const struct who *who)
+{
+	const struct taking *t = arg;
+
+	return below_any(t->tops, path) ? whos_put(t->to, path, who->time, who->command) : 0;
+}
+
+static int merge_who(const struct top *tops, int ours, int theirs)
+{
+	struct taking t = {tops, whos_new()};
+	struct whos *other = whos_new();
+	int r = t.to && other ? whos_load(t.to, ours) : -ENOMEM;
+
+	if (r == 0)
+		r = whos_load(other, theirs);
+	if (r == 0)
+		r = whos_each(other, take_who, &t);
+	if (r == 0)
+		r = whos_save(t.to, ours);
+	whos_free(t.to);
+	whos_free(other);
+	return r;
+}
+
+static int merge_records(const struct strbuf *taken, int ours, int theirs)
+{
+	bv_autofree struct top *top = NULL;
+	struct top *tops = NULL;
+	size_t n = 0;
+
 	for (const char *s = names_first(taken); s; s = names_next(taken, s))
 		n++;
 	top = calloc(n + 1, sizeof(*top));
@@ -60,15 +103,11 @@ static int merge_origins(const struct strbuf *taken, int ours, int theirs)
 		top[n].path = s;
 		HASH_ADD_KEYPTR(hh, tops, top[n].path, strlen(s), &top[n]);
 	}
-	for (const char *s = names_first(&mine); s; s = names_next(&mine, s))
-		if (!below_any(tops, origin_path(s)))
-			strbuf_add(&all, s, strlen(s) + 1);
+	int r = merge_origins(tops, ours, theirs);
+	if (r == 0)
+		r = merge_who(tops, ours, theirs);
 	HASH_CLEAR(hh, tops);
-	/* The first record of a path counts, so those of places that both changed alike stay ours. */
-	for (const char *s = names_first(&other); s; s = names_next(&other, s))
-		strbuf_add(&all, s, strlen(s) + 1);
-	bv_autofd int fd = all.failed ? -ENOMEM : origin_write(ours, &all);
-	return fd < 0 ? fd : 0;
+	return r;
 }
 
 static int merge_into(struct store_why *t, int base, const struct bv_merge *what, struct stage *s)
@@ -99,7 +138,7 @@ static int merge_into(struct store_why *t, int base, const struct bv_merge *what
 	if (r == 0 && m.conflicts)
 		r = -ESTALE;
 	else if (r == 0)
-		r = merge_origins(&m.taken, meta, their_meta);
+		r = merge_records(&m.taken, meta, their_meta);
 	strbuf_fini(&m.taken);
 	return r < 0 && r != -ESTALE ? store_fail(t, -r, "the layers cannot be merged") : r;
 }

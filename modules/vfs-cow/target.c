@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "who.h"
+
 static void target_fini(struct target *t)
 {
 	if (t->fd >= 0)
@@ -158,6 +160,8 @@ enum bv_verdict target_change(struct vfs *v, struct bv_call *call, bv_handler_fn
 	if (r == 0)
 		r = op->apply(v, call, &t, arg);
 	v->host->as_creds(NULL);
+	if (r >= 0 && (t.l.view == V_UPPER || t.l.view == V_MERGED))
+		who_note(v, t.l.path);
 	/* A merged directory's mode, owner and times are its upper copy's once they were set. */
 	if (r == 0 && t.l.view == V_MERGED && t.l.node)
 		t.l.node->meta = true;

@@ -13,6 +13,7 @@
 
 #include "origin.h"
 #include "whiteout.h"
+#include "who.h"
 
 /* Copies owner (where allowed), mode, xattrs and times of src to dst; both are our descriptors. */
 void upper_copy_meta(int src, int dst, const struct stat *st)
@@ -215,6 +216,7 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 		return 0;
 	}
 	l->view = V_UPPER;
+	who_note(v, l->path);
 	if (l->dir_view == V_UPPER || !parent)
 		return 0;
 	struct node *n = tree_add(parent, name, strlen(name));
@@ -248,6 +250,8 @@ int upper_removed(struct vfs *v, struct loc *l)
 
 	if (v->moved)
 		moved_drop(v, l->path);
+	if (l->dir_view != V_RW)
+		who_note(v, l->path);
 	if (l->dir_view == V_RW || l->dir_view == V_UPPER) {
 		parent = parent_node(v, l);
 		if (parent)

@@ -105,6 +105,8 @@ struct loc {
 #define W_CREATE 8u   /* the last component may be missing (else -ENOENT), its parent may not.
                          Without W_PROBE existence is decided too: view V_NONE when missing */
 
+enum { PROVENANCE_KEPT, PROVENANCE_ALL, PROVENANCE_NO };
+
 struct conf {
 	const char *upper;
 	int create;                /* a kept upper that is not there is made */
@@ -113,6 +115,7 @@ struct conf {
 	struct bv_strings hide;    /* words */
 	struct bv_strings dev;     /* words: allowed names below /dev */
 	int kernel_opens;
+	int provenance; /* PROVENANCE_* */
 	uint64_t copyup_inline;    /* bigger copy-ups go to a worker */
 };
 
@@ -140,6 +143,8 @@ struct vfs {
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
+	struct whos *who;       /* who.c; NULL: not recorded */
+	pid_t actor;            /* the thread whose call named a path last; 0: none did */
 	struct origin *origins; /* origin.c */
 	int origin_fd;          /* their file, when keeps_origins */
 	bool keeps_origins;

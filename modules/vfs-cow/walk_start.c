@@ -151,6 +151,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
 {
+	v->actor = call ? call->tid : 0;
 	/* Where it begins is read as ourselves, the search is the guest's. */
 	v->host->as_creds(NULL);
 	int r = walk_as_guest(v, call, dirfd, path, flags, l);

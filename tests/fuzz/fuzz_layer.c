@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a kept layer holds besides guests' files, edited by anybody: its manifest, the names and
- * contents of whiteouts, the records of origins.  The first byte chooses.
+ * contents of whiteouts, the records of origins and of who changed what.  The first byte chooses.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include "manifest.h"
 #include "origin.h"
 #include "whiteout.h"
+#include "who.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -45,7 +46,7 @@ static void try_manifest(const uint8_t *data, size_t size)
 	if (r < 0 ? !why[0] : m.version != MANIFEST_VERSION || (m.start[0] && m.start[0] != '/'))
 		abort();
 	if (r == 0 && (manifest_save(dir, &m) < 0 || manifest_load(dir, &again, why, sizeof(why)) < 0 ||
-	               again.created != m.created || strcmp(again.start, m.start) != 0 || strcmp(again.parent, m.parent) != 0))
+	               again.created != m.created || again.parent_used.tv_sec != m.parent_used.tv_sec || strcmp(again.start, m.start) != 0 || strcmp(again.parent, m.parent) != 0))
 		abort();
 	(void)unlinkat(dir, MANIFEST, 0);
 }
@@ -99,6 +100,35 @@ static void try_origins(const uint8_t *data, size_t size)
 	(void)unlinkat(dir, "origins", 0);
 }
 
+static int count(void *arg, const char *path, const struct who *who)
+{
+	if (path[0] != '/' || !who->command[0])
+		abort();
+	++*(size_t *)arg;
+	return 0;
+}
+
+static void try_who(const uint8_t *data, size_t size)
+{
+	struct whos *w = whos_new(), *again = whos_new();
+	size_t n = 0, m = 0;
+
+	if (!w || !again)
+		abort();
+	put("who", data, size);
+	if (whos_load(w, dir) == 0) {
+		whos_each(w, count, &n);
+		if (whos_save(w, dir) < 0 || whos_load(again, dir) < 0)
+			abort();
+		whos_each(again, count, &m);
+		if (n != m)
+			abort();
+	}
+	whos_free(w);
+	whos_free(again);
+	(void)unlinkat(dir, "who", 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (dir < 0) {
@@ -108,15 +138,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (!size)
 		return 0;
-	switch (data[0] % 3) {
+	switch (data[0] % 4) {
 	case 0:
 		try_manifest(data + 1, size - 1);
 		break;
 	case 1:
 		try_whiteout(data + 1, size - 1);
 		break;
-	default:
+	case 2:
 		try_origins(data + 1, size - 1);
+		break;
+	default:
+		try_who(data + 1, size - 1);
 	}
 	return 0;
 }

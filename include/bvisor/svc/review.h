@@ -28,6 +28,13 @@ struct bv_change {
 	uint64_t old_size;
 };
 
+/* Which command last changed a path. */
+struct bv_who {
+	int64_t time;        /* seconds since the Epoch */
+	const char *command; /* words quoted as for a shell, shortened; any bytes; borrowed until the next
+	                        call or change */
+};
+
 enum bv_side { BV_OLD = 0, BV_NEW = 1 };
 
 enum bv_commit_event {
@@ -77,6 +84,9 @@ struct bv_review {
 	/* Drops the selected changes from the layer.  0; -ENOTEMPTY: one lies in a directory that was
 	 * replaced as a whole and can only be dropped with it (told as BV_COMMIT_FAILED); -errno. */
 	int (*rollback)(const struct bv_review *review, const struct bv_selection *what);
+	/* Who last changed the path, as far as that is known (bvisor.ini: provenance): 1, 0.  Of a file it
+	 * is who last opened it for writing. */
+	int (*who)(const struct bv_review *review, const char *path, struct bv_who *out);
 };
 
 #endif
