@@ -49,6 +49,8 @@ int rm_command(int argc, char **argv);
 int commit_command(int argc, char **argv);
 int snapshot_command(int argc, char **argv);
 int fork_command(int argc, char **argv);
+int export_command(int argc, char **argv);
+int import_command(int argc, char **argv);
 int merge_command(int argc, char **argv);
 int log_command(int argc, char **argv);
 int rollback_command(int argc, char **argv);

@@ -79,6 +79,16 @@ static const struct command commands[] = {
          "there: a snapshot, or a sandbox that was not used since.  Exits with 3, and nothing\n"
          "made, when both changed something differently.\n",
          merge_command},
+	{"export", "[OPTION...] NAME[@TAG] --oci FILE", "a sandbox's changes as an OCI image",
+         "      --oci FILE           the tar file to write; - for standard output\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "The image has one layer: the changes, with whiteouts for what is gone.\n",
+         export_command},
+	{"import", "[OPTION...] NAME --oci FILE", "a new sandbox from an OCI image",
+         "      --oci FILE           the tar file to read: an OCI image layout, compressed or not\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "All layers of the image, over what the host has.\n",
+         import_command},
 	{"log", "[OPTION...] NAME", "the snapshots and forks around a sandbox, as a tree",
          "      --json               print all of them as JSON; NAME is not needed\n" CONFIG_HELP
          "  -h, --help               show this\n",

@@ -189,16 +189,20 @@ static int own_dir(int dir, const char *name, mode_t mode, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The directory it is made in, as far as there is one. */
+static void note_start(struct manifest *m)
+{
+	if (!getcwd(m->start, sizeof(m->start)))
+		m->start[0] = '\0';
+}
+
 static int fill(struct store_why *t, struct local *l, const char *base, struct bv_layer *out)
 {
 	int r = manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
 
 	if (r == -ENOENT) {
-		char here[sizeof(l->manifest.start)];
-
 		l->manifest = (struct manifest){.version = MANIFEST_VERSION, .created = time(NULL)};
-		if (getcwd(here, sizeof(here)))
-			memcpy(l->manifest.start, here, strlen(here) + 1);
+		note_start(&l->manifest);
 		r = manifest_save(l->dir, &l->manifest);
 		if (r < 0)
 			return store_fail(t, -r, "sandbox '%s': manifest", l->name);
@@ -214,6 +218,54 @@ static int fill(struct store_why *t, struct local *l, const char *base, struct b
 	if ((size_t)snprintf(out->root, sizeof(out->root), "%s/%s/upper", base, l->name) >= sizeof(out->root))
 		return store_fail(t, ENAMETOOLONG, "sandbox '%s'", l->name);
 	return 0;
+}
+
+static int local_view(void *ctx, const char *name, const char **why)
+{
+	struct store_why *t = ctx;
+	struct layer_state s;
+	int r = state_parse(t, name, &s);
+
+	*why = t->why;
+	if (r < 0)
+		return r;
+	bv_autofd int base = local_sandboxes(t, false, NULL, 0);
+	if (base == -ENOENT)
+		snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", s.name);
+	bv_autofd int dir = base < 0 ? base : state_open(t, base, &s);
+	if (dir < 0)
+		return dir;
+	int fd = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? store_fail(t, errno, "sandbox '%s': upper", s.name) : fd;
+}
+
+static int local_receive(void *ctx, const char *to, int (*take)(void *arg, int tree), void *arg, const char **why)
+{
+	struct store_why *t = ctx;
+	struct stage s = {.holder = -1, .fd = -1};
+	bv_autofree struct manifest *m = calloc(1, sizeof(*m));
+	int r = m ? local_check_name(t, to) : -ENOMEM;
+
+	*why = t->why;
+	if (r < 0)
+		return r;
+	m->version = MANIFEST_VERSION;
+	m->created = time(NULL);
+	note_start(m);
+	bv_autofd int base = local_sandboxes(t, true, NULL, 0);
+	if (base < 0)
+		return base;
+	r = stage_open(t, base, to, &s);
+	bv_autofd int tree = r < 0 ? r : own_dir(s.fd, "upper", 0755, O_RDONLY);
+	bv_autofd int meta = r < 0 ? r : own_dir(s.fd, "meta", 0700, O_RDONLY);
+	if (r == 0 && (tree < 0 || meta < 0))
+		r = store_fail(t, tree < 0 ? -tree : -meta, "sandbox '%s'", to);
+	if (r == 0)
+		r = take(arg, tree);
+	if (r == 0)
+		r = stage_place(t, &s, m);
+	stage_fini(&s);
+	return r;
 }
 
 static int local_open(void *ctx, const char *rest, struct bv_layer *out, const char **why)
@@ -385,4 +437,6 @@ const struct bv_store_ops store_local_ops = {
 	.copy = local_copy,
 	.snapshots = local_snapshots,
 	.merge = local_merge,
+	.view = local_view,
+	.receive = local_receive,
 };

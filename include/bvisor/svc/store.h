@@ -83,6 +83,13 @@ struct bv_store_ops {
 	/* Makes what->into of what both have changed since they had a state in common, if that is still
 	 * there, or since the host's.  -ESTALE: there were conflicts, and nothing is made.  May block. */
 	int (*merge)(void *ctx, const struct bv_merge *what, const char **why);
+	/* The mirrored tree of "NAME" or "NAME@TAG", for reading: a descriptor, the caller's; -ENOENT.  It
+	 * may be in use. */
+	int (*view)(void *ctx, const char *name, const char **why);
+	/* Makes the layer `to`, which is not there yet, of what fill puts into its tree (an empty
+	 * directory, open for reading).  A non-zero result of fill is returned, and nothing is made.  May
+	 * block. */
+	int (*receive)(void *ctx, const char *to, int (*fill)(void *arg, int tree), void *arg, const char **why);
 };
 
 struct bv_store {
