@@ -25,7 +25,7 @@ _bvisor() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork log ls rm check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -42,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork log ls rm check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm check modules routes help version' -- "$cur")
 		return
 		;;
 	esac
@@ -51,22 +51,23 @@ _bvisor() {
 	--rw | --ro | -C | --chdir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 	--net) mapfile -t COMPREPLY < <(compgen -W 'none host' -- "$cur"); return ;;
 	-e | --env) mapfile -t COMPREPLY < <(compgen -e -- "$cur"); return ;;
-	-o | --option | -x | --exclude) return ;;
-	--name) mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur"); return ;;
+	-o | --option | -x | --exclude | --into) return ;;
+	--oci) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	--name | --prefer) mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur"); return ;;
 	esac
 	case $sub in
 	run | shell) mapfile -t COMPREPLY < <(compgen -W "$run" -- "$cur") ;;
 	diff)
 		if [[ $cur == -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -W "--json --stat -p --patch $run" -- "$cur")
+			mapfile -t COMPREPLY < <(compgen -W "--json --stat -p --patch --who $run" -- "$cur")
 		else
 			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
 		fi
 		;;
-	commit | rollback | snapshot | fork | log | rm)
+	commit | rollback | snapshot | fork | merge | export | import | log | rm)
 		if [[ $cur == -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -W "-n --dry-run -f --force -x --exclude -v --verbose -c --config -o --option -h --help" -- "$cur")
-		elif ((COMP_CWORD == 2)) || [[ $sub == rm ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "-n --dry-run -f --force -x --exclude -v --verbose --into --prefer --oci -c --config -o --option -h --help" -- "$cur")
+		elif ((COMP_CWORD == 2)) || [[ $sub == rm || $sub == merge ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
 		else
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cleanup.h>
+#include <strbuf.h>
 
 #include "cli.h"
 
@@ -52,33 +53,37 @@ int settings_option(struct settings *s, const char *text, struct bv_error *err)
 	return settings_add(s, copy, key, value, "-o", false, err);
 }
 
-/* An entry of the mount table splits at white space. */
 static int check_path(const char *option, const char *path, struct bv_error *err)
 {
 	if (path[0] == '\0')
 		return error_set(err, EINVAL, "%s: the path is empty", option);
-	if (strpbrk(path, " \t\n\r\v\f"))
-		return error_set(
-			err, EINVAL,
-			"%s: '%s': white space in paths of the mount table is not supported",
-			option, path);
 	return 0;
+}
+
+/* One word of a line of the mount table. */
+static void add_word(struct strbuf *b, const char *word)
+{
+	strbuf_puts(b, " \"");
+	for (const char *c = word; *c; c++)
+		strbuf_add(b, *c == '\n' ? "\\n" : *c == '"' ? "\\\"" : *c == '\\' ? "\\\\" : c,
+		           *c == '\n' || *c == '"' || *c == '\\' ? 2 : 1);
+	strbuf_puts(b, "\"");
 }
 
 static int mount_line(struct settings *s, const char *option, const char *verb, const char *a,
                       const char *b, const char *mode, struct bv_error *err)
 {
-	bv_autofree char *line = NULL;
-	int r = check_path(option, a, err);
+	bv_autostrbuf struct strbuf line = {0};
 
-	if (r == 0 && b)
-		r = check_path(option, b, err);
-	if (r < 0)
-		return r;
-	if (asprintf(&line, "%s %s%s%s%s%s", verb, a, b ? " " : "", b ? b : "", mode ? " " : "",
-	             mode ? mode : "") < 0)
+	strbuf_puts(&line, verb);
+	add_word(&line, a);
+	if (b)
+		add_word(&line, b);
+	if (mode)
+		add_word(&line, mode);
+	if (line.failed)
 		return error_set(err, ENOMEM, "out of memory");
-	return settings_add(s, "vfs-cow", "mount", line, option, true, err);
+	return settings_add(s, "vfs-cow", "mount", line.data, option, true, err);
 }
 
 int settings_mount(struct settings *s, const char *verb, const char *where, const char *path,

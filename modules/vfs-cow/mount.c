@@ -148,20 +148,51 @@ static const struct {
 	{"cow", R_COW, 1}, {"ro", R_RO, 1}, {"rw", R_RW, 1}, {"hide", R_HIDE, 1}, {"tmp", R_TMP, 1}, {"bind", R_BIND, 2},
 };
 
+/* The next word at *at, in place: as it is, or in double quotes with \", \\ and \n.  1; 0 at the end of
+ * the line; -EINVAL. */
+static int next_word(char **at, char **out)
+{
+	char *from = *at + strspn(*at, " \t"), *to = from;
+
+	if (!*from)
+		return 0;
+	*out = to;
+	if (*from != '"') {
+		from += strcspn(from, " \t");
+		*at = from + (*from != '\0');
+		*from = '\0';
+		return 1;
+	}
+	for (from++; *from != '"'; from++) {
+		if (*from == '\\' && strchr("\"\\n", from[1]) && from[1])
+			*to++ = *++from == 'n' ? '\n' : *from;
+		else if (*from && *from != '\\')
+			*to++ = *from;
+		else
+			return -EINVAL;
+	}
+	from++;
+	if (*from && *from != ' ' && *from != '\t')
+		return -EINVAL;
+	*at = from + (*from != '\0');
+	*to = '\0';
+	return 1;
+}
+
 static int parse_line(struct vfs *v, struct plain *p, const char *line)
 {
 	bv_autofree char *copy = strdup(line);
 	bv_autofree char *a = NULL, *b = NULL;
-	char *save = NULL, *word[5];
-	int n = 0;
+	char *word[5], *at = copy;
+	int n = 0, got;
 
 	if (!copy)
 		return -ENOMEM;
-	for (char *w = strtok_r(copy, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
-		if (n == 5)
+	while ((got = next_word(&at, &word[n])) > 0)
+		if (++n == 5)
 			return fail(v, "mount", line, "too many words");
-		word[n++] = w;
-	}
+	if (got < 0)
+		return fail(v, "mount", line, "in double quotes may stand \\\", \\\\ and \\n, and behind them white space");
 	for (size_t i = 0; n && i < BV_ROWS_OF(kinds); i++) {
 		enum rule rule = kinds[i].rule;
 

@@ -55,6 +55,24 @@ check("--bind :rw", sh("echo rw >/mnt-x/f", "--bind", "e:/mnt-x:rw"), 0)
 tap.ok(read(f"{work}/e/f") == "rw\n", "reaches the host")
 check("--bind :ro", sh("echo y >/mnt-x/f || cat /mnt-x/f", "--bind", "e:/mnt-x:ro"), 0, b"rw\n")
 
+# Any path there is.
+odd = "a b\t\n\"c\\n"
+os.mkdir(f"{work}/{odd}")
+os.mkdir(f"{work}/{odd}/in")
+open(f"{work}/{odd}/f", "w").write("odd")
+check("--rw of an odd name", sh('echo out >"$(printf "a b\\t\\n\\"c\\\\\\\\n")/f"', "--rw", odd), 0)
+tap.ok(read(f"{work}/{odd}/f") == "out\n", "writes through", [repr(read(f"{work}/{odd}/f"))])
+check("--hide", sh("ls -d 'a '* 2>/dev/null; echo end", "--hide", odd), 0, b"end\n")
+check("--ro", sh("cd 'a '*; echo x >f || cat f", "--ro", odd), 0, b"out\n")
+check("--bind", sh("cat '/mnt x'/f", "--bind", f"{odd}:/mnt x"), 0, b"out\n")
+ini = os.path.join(work, "odd.ini")
+for text, good in (('rw "%s"' % odd.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"), True), ('rw "/tmp', False), ('rw "/tmp"x', False),
+                   ('rw "/tmp\\x"', False)):
+    with open(ini, "w") as f:
+        f.write("[core]\nmodules = blocklist vfs-cow procns sysinfo net\n[vfs-cow]\nmount = " + text.replace("rw \"a", f"rw \"{work}/a") + "\n")
+    r = run("run", "-c", ini, "--", "true")
+    tap.ok(good == (r.status == 0) and (good or b"double quotes" in r.err), f"quoted in the table: {text!r}", [repr(r)])
+
 # Changes.
 os.mkdir(f"{work}/t")
 for name in ("gone", "changed", "same", "becomes-dir"):
