@@ -24,7 +24,7 @@ static char *program(void)
 {
 	char *path;
 
-	if (config_beside_exe(OCI_BESIDE, &path) == 0 || config_beside_exe("oci/bvisor-oci", &path) == 0)
+	if (config_beside_exe(OCI_BESIDE, &path) == 0 || config_beside_exe("../modules/vfs-cow/oci/bvisor-oci", &path) == 0)
 		return path;
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CORE_OCI_OCI_H
-#define CORE_OCI_OCI_H
+#ifndef VFS_COW_OCI_OCI_H
+#define VFS_COW_OCI_OCI_H
 /*
  * bvisor-oci: layers as OCI images in one tar file (image-spec v1: image layout), and back.  A
  * program of its own, started by `bvisor export` and `bvisor import`: what reads archives of unknown
