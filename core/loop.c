@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,8 +137,13 @@ static void control(struct loop *l)
 		return;
 	if (m.sig == SIGCONT && (n < (ssize_t)sizeof(m.cont) || !cont_is_due(l, &m.cont)))
 		return;
-	/* Not yet reaped, so the number is still its own. */
-	if (!l->first_done)
+	if (l->first_done)
+		return;
+	/* A worker that traces it may have reaped it just now: the descriptor still means it. */
+	const struct bv_task *task = task_find(&l->tasks, l->first);
+	if (task && task->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, task->pidfd, m.sig, NULL, 0);
+	else
 		kill(l->first, m.sig);
 }
 

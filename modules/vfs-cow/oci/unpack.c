@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <scrub.h>
+#include <vfs.h>
 #include <whiteout.h>
 
 #include "oci.h"
@@ -58,6 +59,24 @@ static int open_dir(int tree, const char *path)
 	return (int)syscall(SYS_openat2, tree, *path ? path : ".", &how, sizeof(how));
 }
 
+/* A directory that the image does not speak of is as the host's, if that has one there. */
+static void like_host(int up, const char *name, const char *path)
+{
+	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+	                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH};
+	bv_autofd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bv_autofd int host = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	bv_autofd int own = openat(up, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (host < 0 || own < 0 || fstat(host, &st) < 0)
+		return;
+	/* We must be able to write in it. */
+	if (geteuid() != 0)
+		st.st_mode |= 0700;
+	upper_copy_meta(host, own, &st);
+}
+
 /* Splits path: the directory it is in, made with all above if `make`; *name is the last part. */
 static int parent(int tree, const char *path, bool make, const char **name)
 {
@@ -79,6 +98,7 @@ static int parent(int tree, const char *path, bool make, const char **name)
 		bv_autofd int up = parent(tree, dir, false, &last);
 		if (up < 0 || (mkdirat(up, last, 0755) < 0 && errno != EEXIST))
 			return -1;
+		like_host(up, last, dir);
 		if (i < len)
 			dir[i] = '/';
 	}
