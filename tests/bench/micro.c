@@ -3,6 +3,7 @@
  * Microbenchmarks of single operations; runs natively and in whatever is compared.
  *   micro all SCALE             lines "name nanoseconds": the median of several rounds per operation
  *   micro time N CMD ARG...     runs a command N times, output thrown away; "time nanoseconds"
+ *   micro once CMD ARG...       runs it once
  * The current directory must hold `data` (64 KiB or more) and `many` (a directory to list).
  */
 #include <dirent.h>
@@ -282,12 +283,27 @@ static int timed(int n, char **argv)
 	return 0;
 }
 
+/* Of what cannot be done twice. */
+static int once(char **argv)
+{
+	uint64_t t = now_ns();
+	pid_t pid;
+	int st;
+
+	errno = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	MUST(errno == 0 && waitpid(pid, &st, 0) == pid);
+	printf("time\t%llu\n", (unsigned long long)(now_ns() - t));
+	return st != 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "all"))
 		return all((unsigned)atoi(argv[2]));
 	if (argc >= 4 && !strcmp(argv[1], "time"))
 		return timed(atoi(argv[2]), argv + 3);
-	fprintf(stderr, "usage: micro all SCALE | micro time N CMD ARG...\n");
+	if (argc >= 3 && !strcmp(argv[1], "once"))
+		return once(argv + 2);
+	fprintf(stderr, "usage: micro all SCALE | time N CMD ARG... | once CMD ARG...\n");
 	return 2;
 }

@@ -23,6 +23,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "guest"))
 import harness  # noqa: E402
+from layers import Layers  # noqa: E402
 
 IMPORTS = "import json, asyncio, email.mime.text, http.client, unittest, xml.dom.minidom, sqlite3, argparse, logging"
 
@@ -65,6 +66,14 @@ def floor_ratio(floor, name, limit):
     return judge
 
 
+def merged_readdir(floor):
+    """1,000 entries are two calls of 32 KiB and the one that says it is the end."""
+    def judge(row):
+        limit = 2 * row.value("native") + 3 * floor.get("getppid_trapped", 0)
+        return f"<= 2x native + 3 traps ({show(limit)})", row.value("bvisor") <= limit if floor else None
+    return judge
+
+
 def show(ns):
     if ns is None:
         return "-"
@@ -76,7 +85,7 @@ def show(ns):
 
 class Bench:
     def __init__(self, build, box, quick):
-        self.box, self.quick, self.work = box, quick, harness.workdir(build)
+        self.box, self.quick, self.build, self.work = box, quick, build, harness.workdir(build)
         self.runs = 3 if quick else 7
         for tool in ("micro", "floor"):
             shutil.copy2(os.path.join(build, "tests", "bench", tool), os.path.join(self.work, tool))
@@ -226,7 +235,25 @@ def collect(b, only):
             runs = b.program(name, argv, n, needs)
             if runs:
                 rows.append(Row(name, runs, target))
+    rows += layer_rows(b, wanted, floor)
     return rows, floor, b.memory() if wanted("memory") else {}
+
+
+def layer_rows(b, wanted, floor):
+    rows, layers = [], Layers(b)
+    if wanted("dirs", "clean", "merged", "upper"):
+        for name, runs in layers.dirs().items():
+            target = None
+            if ", clean" in name and "readdir" not in name:
+                target = floor_ratio(floor, "open_close" if "open" in name else "stat", 1.4)
+            elif name == "readdir of 1,000, merged":
+                target = merged_readdir(floor)
+            rows.append(Row(name, runs, target))
+    for key, part in (("copy-up", layers.copyup), ("rm -rf cp -r commit", layers.trees), ("git checkout", layers.checkout),
+                      ("commit", layers.commit)):
+        if wanted(key):
+            rows += [Row(name, runs) for name, runs in part()]
+    return rows
 
 
 def table(b, rows, floor, memory):
