@@ -2,6 +2,7 @@
 /* bvisor export and import: kept sandboxes as OCI images, by way of bvisor-oci. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,28 @@ static int outcome(const char *cmd, int r, const char *why)
 	return r == TOLD ? EXIT_BVISOR : cli_fail(cmd, "%s", why && *why ? why : strerror(-r));
 }
 
+/* A file beside `file`, without a name where the filesystem can, so that a kill leaves none. */
+static int part_open(const char *file, const char *temp)
+{
+	bv_autofree char *copy = strdup(file);
+	int fd = copy ? open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666) : -1;
+
+	return fd >= 0 ? fd : open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
+static int part_place(int fd, const char *temp, const char *file)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (fsync(fd) < 0 || fstat(fd, &st) < 0)
+		return -1;
+	if (st.st_nlink == 0 && linkat(AT_FDCWD, path, AT_FDCWD, temp, AT_SYMLINK_FOLLOW) < 0)
+		return -1;
+	return rename(temp, file);
+}
+
 /* The image appears whole or not at all. */
 static int export_file(const char *name, int tree, const char *file)
 {
@@ -85,11 +108,11 @@ static int export_file(const char *name, int tree, const char *file)
 		temp = NULL;
 		return cli_fail("export", "out of memory");
 	}
-	bv_autofd int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	bv_autofd int fd = part_open(file, temp);
 	if (fd < 0)
-		return cli_fail("export", "%s: %s", temp, strerror(errno));
+		return cli_fail("export", "%s: %s", file, strerror(errno));
 	int code = outcome("export", work("export", name, tree, fd), NULL);
-	if (code == 0 && (fsync(fd) < 0 || rename(temp, file) < 0))
+	if (code == 0 && part_place(fd, temp, file) < 0)
 		code = cli_fail("export", "%s: %s", file, strerror(errno));
 	if (code)
 		(void)unlink(temp);

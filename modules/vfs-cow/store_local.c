@@ -150,7 +150,8 @@ static int take_lock(struct store_why *t, struct local *l)
 	if (fstat(l->lock, &st) < 0 || st.st_nlink == 0)
 		return store_fail(t, ENOENT, "sandbox '%s'", l->name);
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(l->lock, 0) < 0 || pwrite(l->lock, text, (size_t)n, 0) != n)
+	/* On a full disk it must be possible to remove a sandbox: then nobody is told who holds it. */
+	if (ftruncate(l->lock, 0) < 0 || (pwrite(l->lock, text, (size_t)n, 0) != n && errno != ENOSPC && errno != EDQUOT))
 		return store_fail(t, errno, "sandbox '%s': lock", l->name);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* bvisor-oci export NAME | import FILE: the layer's tree is descriptor 3, the image of an export stdout. */
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -37,6 +38,8 @@ int main(int argc, char **argv)
 	/* Names are bytes; libarchive converts what the locale says is text. */
 	setlocale(LC_ALL, "C.UTF-8");
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	/* Nobody would wait for the result, or tidy up behind it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (strcmp(argv[1], "export") == 0)
 		return oci_export(TREE, stdout, argv[2]) < 0;
 	oci_command = "import";
