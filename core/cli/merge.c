@@ -38,10 +38,13 @@ static int merge(const struct settings *s, char *const *name, const char *into, 
 	if (code)
 		return code;
 	const struct bv_store_ops *ops = named_store(box, &ctx);
-	int r = ops && BV_HAS(struct bv_store_ops, ops, merge) && ops->merge ? ops->merge(ctx, &what, &why) : -ENOTSUP;
+	int r = ops && BV_HAS(struct bv_store_ops, ops, merge) && ops->merge
+	                ? ops->merge(ctx, &what, &why)
+	                : -ENOTSUP;
 	if (r == -ESTALE) {
-		fprintf(stderr, "bvisor merge: nothing was made; %zu conflict%s: --prefer %s or %s\n", m.conflicts,
-		        m.conflicts == 1 ? "" : "s", m.ours, m.theirs);
+		fprintf(stderr,
+		        "bvisor merge: nothing was made; %zu conflict%s: --prefer %s or %s\n",
+		        m.conflicts, m.conflicts == 1 ? "" : "s", m.ours, m.theirs);
 		code = EXIT_CONFLICT;
 	} else if (r < 0) {
 		code = cli_fail("merge", "%s", why && *why ? why : strerror(-r));
@@ -52,12 +55,10 @@ static int merge(const struct settings *s, char *const *name, const char *into, 
 
 static int parse(int argc, char **argv, struct settings *s, const char **into, const char **prefer)
 {
-	static const struct option options[] = {{"into", required_argument, NULL, 'i'},
-	                                        {"prefer", required_argument, NULL, 'p'},
-	                                        {"config", required_argument, NULL, 'c'},
-	                                        {"option", required_argument, NULL, 'o'},
-	                                        {"help", no_argument, NULL, 'h'},
-	                                        {NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"into", required_argument, NULL, 'i'},   {"prefer", required_argument, NULL, 'p'},
+		{"config", required_argument, NULL, 'c'}, {"option", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, ":i:p:c:o:h", options, NULL)) != -1) {
@@ -82,7 +83,8 @@ static int parse(int argc, char **argv, struct settings *s, const char **into, c
 			return code;
 	}
 	if (argc - optind != 2)
-		return cli_misuse("merge", argc - optind < 2 ? "needs two names" : "takes two names only");
+		return cli_misuse("merge",
+		                  argc - optind < 2 ? "needs two names" : "takes two names only");
 	if (!*into)
 		return cli_misuse("merge", "--into NEW is missing");
 	return -1;
@@ -98,7 +100,8 @@ int merge_command(int argc, char **argv)
 	if (code < 0 && strcmp(name[0], name[1]) == 0)
 		code = cli_misuse("merge", "'%s' with itself", name[0]);
 	if (code < 0 && prefer && strcmp(prefer, name[0]) != 0 && strcmp(prefer, name[1]) != 0)
-		code = cli_misuse("merge", "--prefer '%s' is neither '%s' nor '%s'", prefer, name[0], name[1]);
+		code = cli_misuse("merge", "--prefer '%s' is neither '%s' nor '%s'", prefer,
+		                  name[0], name[1]);
 	if (code < 0)
 		code = merge(&s, name, into, !prefer ? 0 : strcmp(prefer, name[0]) == 0 ? 1 : 2);
 	settings_fini(&s);

@@ -25,7 +25,8 @@ static char *program(void)
 {
 	char *path;
 
-	if (config_beside_exe(OCI_BESIDE, &path) == 0 || config_beside_exe("../modules/vfs-cow/oci/bvisor-oci", &path) == 0)
+	if (config_beside_exe(OCI_BESIDE, &path) == 0 ||
+	    config_beside_exe("../modules/vfs-cow/oci/bvisor-oci", &path) == 0)
 		return path;
 	return NULL;
 }
@@ -34,7 +35,8 @@ static char *program(void)
 static int work(const char *verb, const char *word, int tree, int out)
 {
 	bv_autofree char *path = program();
-	char *argv[] = {(char *)"bvisor-oci", (char *)(uintptr_t)verb, (char *)(uintptr_t)word, NULL};
+	char *argv[] = {(char *)"bvisor-oci", (char *)(uintptr_t)verb, (char *)(uintptr_t)word,
+	                NULL};
 	bv_autofd int high = fcntl(tree, F_DUPFD_CLOEXEC, 10);
 	bv_autofd int to = out < 0 ? -1 : fcntl(out, F_DUPFD_CLOEXEC, 10);
 	posix_spawn_file_actions_t actions;
@@ -61,7 +63,8 @@ static int work(const char *verb, const char *word, int tree, int out)
 		if (errno != EINTR)
 			return -errno;
 	if (WIFSIGNALED(status))
-		cli_fail(verb, "bvisor-oci was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		cli_fail(verb, "bvisor-oci was killed by signal %d (%s)", WTERMSIG(status),
+		         strsignal(WTERMSIG(status)));
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : TOLD;
 }
 
@@ -129,7 +132,9 @@ static int export_image(const struct settings *s, const char *name, const char *
 	if (code)
 		return code;
 	const struct bv_store_ops *ops = named_store(box, &ctx);
-	bv_autofd int tree = ops && BV_HAS(struct bv_store_ops, ops, view) && ops->view ? ops->view(ctx, name, &why) : -ENOTSUP;
+	bv_autofd int tree = ops && BV_HAS(struct bv_store_ops, ops, view) && ops->view
+	                             ? ops->view(ctx, name, &why)
+	                             : -ENOTSUP;
 	code = tree < 0 ? outcome("export", tree, why) : export_file(name, tree, file);
 	sandbox_free(box);
 	return code;
@@ -182,7 +187,8 @@ static int parse(const char *cmd, int argc, char **argv, struct settings *s, con
 			return code;
 	}
 	if (argc - optind != 1)
-		return cli_misuse(cmd, argc == optind ? "no name of a sandbox given" : "takes one name only");
+		return cli_misuse(cmd, argc == optind ? "no name of a sandbox given"
+		                                      : "takes one name only");
 	return *file ? -1 : cli_misuse(cmd, "--oci FILE is missing");
 }
 

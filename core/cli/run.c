@@ -9,32 +9,35 @@
 
 #include "named.h"
 
-enum { O_ENV_ALL = 256, O_RW, O_RO, O_HIDE, O_BIND, O_NET, O_WAIT_ALL, O_DIFF, O_JSON, O_STAT, O_WHO, O_NAME };
+enum {
+	O_ENV_ALL = 256,
+	O_RW,
+	O_RO,
+	O_HIDE,
+	O_BIND,
+	O_NET,
+	O_WAIT_ALL,
+	O_DIFF,
+	O_JSON,
+	O_STAT,
+	O_WHO,
+	O_NAME
+};
 
 static const struct option long_options[] = {
 	{"json", no_argument, NULL, O_JSON}, /* diff only; run starts behind these */
-	{"stat", no_argument, NULL, O_STAT},
-	{"patch", no_argument, NULL, 'p'},
+	{"stat", no_argument, NULL, O_STAT},       {"patch", no_argument, NULL, 'p'},
 	{"who", no_argument, NULL, O_WHO},
 #define DIFF_ONLY 4
-	{"name", required_argument, NULL, O_NAME},
-	{"config", required_argument, NULL, 'c'},
-	{"option", required_argument, NULL, 'o'},
-	{"env", required_argument, NULL, 'e'},
-	{"env-all", no_argument, NULL, O_ENV_ALL},
-	{"rw", required_argument, NULL, O_RW},
-	{"ro", required_argument, NULL, O_RO},
-	{"hide", required_argument, NULL, O_HIDE},
-	{"bind", required_argument, NULL, O_BIND},
-	{"net", required_argument, NULL, O_NET},
-	{"tty", no_argument, NULL, 't'},
-	{"wait-all", no_argument, NULL, O_WAIT_ALL},
-	{"diff", optional_argument, NULL, O_DIFF},
-	{"chdir", required_argument, NULL, 'C'},
-	{"verbose", no_argument, NULL, 'v'},
-	{"quiet", no_argument, NULL, 'q'},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	{"name", required_argument, NULL, O_NAME}, {"config", required_argument, NULL, 'c'},
+	{"option", required_argument, NULL, 'o'},  {"env", required_argument, NULL, 'e'},
+	{"env-all", no_argument, NULL, O_ENV_ALL}, {"rw", required_argument, NULL, O_RW},
+	{"ro", required_argument, NULL, O_RO},     {"hide", required_argument, NULL, O_HIDE},
+	{"bind", required_argument, NULL, O_BIND}, {"net", required_argument, NULL, O_NET},
+	{"tty", no_argument, NULL, 't'},           {"wait-all", no_argument, NULL, O_WAIT_ALL},
+	{"diff", optional_argument, NULL, O_DIFF}, {"chdir", required_argument, NULL, 'C'},
+	{"verbose", no_argument, NULL, 'v'},       {"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
 
 struct parse {
@@ -160,7 +163,8 @@ static int finish(struct parse *p)
 		r = env_add(&p->o.env, p->env[i]);
 	if (r < 0)
 		return error_set(&p->err, -r, "environment: %s", strerror(-r));
-	if (p->o.who && (r = settings_add(&p->o.settings, "vfs-cow", "provenance", "all", "--who", false, &p->err)) < 0)
+	if (p->o.who && (r = settings_add(&p->o.settings, "vfs-cow", "provenance", "all", "--who",
+	                                  false, &p->err)) < 0)
 		return r;
 	if (p->verbosity)
 		r = settings_add(&p->o.settings, "core", "log", level,
@@ -207,7 +211,8 @@ static int parse(struct parse *p, int argc, char **argv)
 			return cli_misuse(p->o.cmd, "one name is enough; to run a command: bvisor diff -- %s ...", p->name);
 	}
 	if (p->o.who && (p->o.diff == DIFF_STAT || p->o.diff == DIFF_PATCH))
-		return cli_misuse(p->o.cmd, "--who goes with the list of changes, not with --stat or -p");
+		return cli_misuse(p->o.cmd,
+		                  "--who goes with the list of changes, not with --stat or -p");
 	if (finish(p) < 0)
 		return cli_fail(p->o.cmd, "%s", p->err.text);
 	return -1;

@@ -65,7 +65,11 @@ static void add_word(struct strbuf *b, const char *word)
 {
 	strbuf_puts(b, " \"");
 	for (const char *c = word; *c; c++)
-		strbuf_add(b, *c == '\n' ? "\\n" : *c == '"' ? "\\\"" : *c == '\\' ? "\\\\" : c,
+		strbuf_add(b,
+		           *c == '\n'   ? "\\n"
+		           : *c == '"'  ? "\\\""
+		           : *c == '\\' ? "\\\\"
+		                        : c,
 		           *c == '\n' || *c == '"' || *c == '\\' ? 2 : 1);
 	strbuf_puts(b, "\"");
 }

@@ -42,7 +42,8 @@ static const struct command commands[] = {
 	{"shell", "[OPTION...] [-- ARG...]", "an interactive shell in a sandbox",
          RUN_HELP "\nRuns $SHELL, or bash, with -i and a terminal when stdin is one.\n",
          shell_command},
-	{"diff", "[OPTION...] NAME | -- COMMAND [ARG...]", "what a sandbox, or a command, has changed",
+	{"diff", "[OPTION...] NAME | -- COMMAND [ARG...]",
+         "what a sandbox, or a command, has changed",
          "      --json               print the changes as JSON\n"
          "      --stat               a line a file: what was inserted and deleted\n"
          "  -p, --patch              a patch, as diff -u and git write it\n"
@@ -67,9 +68,10 @@ static const struct command commands[] = {
          rollback_command},
 	{"snapshot", "[OPTION...] NAME TAG", "keep the present state of a sandbox as NAME@TAG",
          CONFIG_HELP "  -h, --help               show this\n\n"
-         "Allowed while the sandbox runs: it is then kept as a crash would leave it.\n",
+                     "Allowed while the sandbox runs: it is then kept as a crash would leave it.\n",
          snapshot_command},
-	{"fork", "[OPTION...] NAME[@TAG] NEW", "a new sandbox that begins where another one is, or was",
+	{"fork", "[OPTION...] NAME[@TAG] NEW",
+         "a new sandbox that begins where another one is, or was",
          CONFIG_HELP "  -h, --help               show this\n", fork_command},
 	{"merge", "[OPTION...] A B --into NEW", "a new sandbox with what two have changed",
          "      --into NEW           the name of the new one\n"
@@ -85,8 +87,8 @@ static const struct command commands[] = {
          "The image has one layer: the changes, with whiteouts for what is gone.\n",
          export_command},
 	{"import", "[OPTION...] NAME --oci FILE", "a new sandbox from an OCI image",
-         "      --oci FILE           the tar file to read: an OCI image layout, compressed or not\n" CONFIG_HELP
-         "  -h, --help               show this\n\n"
+         "      --oci FILE           the tar file to read: an OCI image layout, compressed or "
+         "not\n" CONFIG_HELP "  -h, --help               show this\n\n"
          "All layers of the image, over what the host has.\n",
          import_command},
 	{"log", "[OPTION...] NAME", "the snapshots and forks around a sandbox, as a tree",
@@ -94,7 +96,8 @@ static const struct command commands[] = {
          "  -h, --help               show this\n",
          log_command},
 	{"ls", "[OPTION...]", "the sandboxes that are kept",
-         "      --json               print JSON\n" CONFIG_HELP "  -h, --help               show this\n",
+         "      --json               print JSON\n" CONFIG_HELP
+         "  -h, --help               show this\n",
          ls_command},
 	{"rm", "[OPTION...] NAME...", "remove sandboxes with all their changes",
          CONFIG_HELP "  -h, --help               show this\n", rm_command},

@@ -22,8 +22,8 @@ static bool unused_since(int dir, const struct timespec *when)
 {
 	struct stat st;
 
-	return fstatat(dir, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtim.tv_sec == when->tv_sec &&
-	       st.st_mtim.tv_nsec == when->tv_nsec;
+	return fstatat(dir, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_mtim.tv_sec == when->tv_sec && st.st_mtim.tv_nsec == when->tv_nsec;
 }
 
 /* A state and all it came from: their number, -errno. */
@@ -40,7 +40,8 @@ static int line_of(struct store_why *t, int base, const char *name, struct step 
 
 		if (dir < 0)
 			return n ? n : dir; /* the rest was removed */
-		out[n] = (struct step){s, 0, n == 0 || s.tag[0] || unused_since(dir, &m->parent_used)};
+		out[n] = (struct step){s, 0,
+		                       n == 0 || s.tag[0] || unused_since(dir, &m->parent_used)};
 		r = manifest_load(dir, m, t->why, sizeof(t->why));
 		if (r < 0)
 			return n ? n : r;
@@ -67,7 +68,8 @@ static const struct step *older(const struct step *a, const struct step *b)
 	return x->as_it_was ? x : NULL;
 }
 
-int common_ancestor(struct store_why *t, int base, const char *a, const char *b, struct layer_state *out)
+int common_ancestor(struct store_why *t, int base, const char *a, const char *b,
+                    struct layer_state *out)
 {
 	bv_autofree struct step *line = calloc(2 * MAX_STEPS, sizeof(*line));
 	struct step *other = line + MAX_STEPS;

@@ -89,7 +89,8 @@ int manifest_parse(char *text, struct manifest *out, unsigned *line)
 			created = true;
 		else if (strcmp(at, "parent") == 0 && !out->parent[0] && value[0] && strlen(value) < sizeof(out->parent))
 			memcpy(out->parent, value, strlen(value) + 1);
-		else if (strcmp(at, "parent-used") == 0 && !out->parent_used.tv_sec && moment(value, &out->parent_used))
+		else if (strcmp(at, "parent-used") == 0 && !out->parent_used.tv_sec &&
+		         moment(value, &out->parent_used))
 			continue;
 		else if (strcmp(at, "start") != 0 || out->start[0] || value[0] != '/' ||
 		         !unescape(value, out->start, sizeof(out->start)))
@@ -139,7 +140,8 @@ int manifest_save(int dir, const struct manifest *m)
 	if (m->parent[0])
 		strbuf_printf(&b, "parent %s\n", m->parent);
 	if (m->parent_used.tv_sec)
-		strbuf_printf(&b, "parent-used %lld.%09ld\n", (long long)m->parent_used.tv_sec, m->parent_used.tv_nsec);
+		strbuf_printf(&b, "parent-used %lld.%09ld\n", (long long)m->parent_used.tv_sec,
+		              m->parent_used.tv_nsec);
 	if (b.failed)
 		return -ENOMEM;
 	bv_autofd int fd = openat(dir, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

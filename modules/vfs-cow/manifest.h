@@ -15,7 +15,8 @@ struct manifest {
 	int64_t created;      /* seconds since the Epoch */
 	char start[PATH_MAX]; /* the host directory it was made in, or "" */
 	char parent[2 * 64 + 2]; /* NAME or NAME@TAG that it was copied from, or "" */
-	struct timespec parent_used; /* when that had been used last; 0 for a snapshot, or unknown */
+	struct timespec
+		parent_used; /* when that had been used last; 0 for a snapshot, or unknown */
 };
 
 /* 0; -ENOENT when there is none; else -errno with a sentence in why. */

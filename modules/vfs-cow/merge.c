@@ -94,7 +94,8 @@ static int same_dir(int a, int b, const char *path)
 	if (r == 0)
 		r = names_sort(&names);
 	r = r < 0 ? r : 1;
-	for (const char *name = names_first(&names); name && r == 1; name = names_next(&names, name)) {
+	for (const char *name = names_first(&names); name && r == 1;
+	     name = names_next(&names, name)) {
 		struct side x, y;
 
 		r = treecopy_join(child, sizeof(child), path, name);
@@ -123,14 +124,16 @@ static int same_tree(const struct side *a, const struct side *b, const char *pat
 	if (!a->there)
 		return 1;
 	if (!same_meta(&a->st, &b->st) || (S_ISDIR(a->st.st_mode) && a->covered != b->covered) ||
-	    (S_ISREG(a->st.st_mode) && a->st.st_size != b->st.st_size) || a->st.st_rdev != b->st.st_rdev)
+	    (S_ISREG(a->st.st_mode) && a->st.st_size != b->st.st_size) ||
+	    a->st.st_rdev != b->st.st_rdev)
 		return 0;
 	if (S_ISDIR(a->st.st_mode))
 		return same_dir(a->root, b->root, path);
 	if (!S_ISREG(a->st.st_mode) && !S_ISLNK(a->st.st_mode))
 		return 1;
 	int flags = S_ISREG(a->st.st_mode) ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH;
-	bv_autofd int x = treecopy_open(a->root, path, flags), y = treecopy_open(b->root, path, flags);
+	bv_autofd int x = treecopy_open(a->root, path, flags),
+		      y = treecopy_open(b->root, path, flags);
 	if (x < 0 || y < 0)
 		return x < 0 ? x : y;
 	if (S_ISLNK(a->st.st_mode))
@@ -144,7 +147,8 @@ static int remove_ours(int dir, const char *name, const struct side *ours)
 {
 	whiteout_drop(dir, name);
 	if (is_dir(ours)) {
-		bv_autofd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		bv_autofd int fd =
+			openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		int r = fd < 0 ? -errno : scrub(fd, NULL);
 
 		if (r < 0)
@@ -182,12 +186,14 @@ static const char *in_words(const struct side *s)
 		return s->covered ? "deleted" : "not changed";
 	if (S_ISDIR(s->st.st_mode))
 		return s->covered ? "a new directory" : "a directory";
-	return S_ISREG(s->st.st_mode) ? "a file" : S_ISLNK(s->st.st_mode) ? "a symlink" : "a special file";
+	return S_ISREG(s->st.st_mode)   ? "a file"
+	       : S_ISLNK(s->st.st_mode) ? "a symlink"
+	                                : "a special file";
 }
 
 /* They differ, and from the base too. */
-static int conflict(struct merge *m, struct treecopy *copy, const char *path, const struct side *ours,
-                    const struct side *theirs)
+static int conflict(struct merge *m, struct treecopy *copy, const char *path,
+                    const struct side *ours, const struct side *theirs)
 {
 	char full[PATH_MAX + 1];
 
@@ -205,12 +211,13 @@ static int conflict(struct merge *m, struct treecopy *copy, const char *path, co
 static int merge_dir(struct merge *m, struct treecopy *copy, const char *path, int base);
 
 /* A directory on both sides: its own mode and owner. */
-static int merge_meta(struct merge *m, const char *path, const struct side *ours, const struct side *theirs,
-                      const struct side *base)
+static int merge_meta(struct merge *m, const char *path, const struct side *ours,
+                      const struct side *theirs, const struct side *base)
 {
 	char full[PATH_MAX + 1];
 
-	if (same_meta(&ours->st, &theirs->st) || m->prefer == MERGE_OURS || (is_dir(base) && same_meta(&theirs->st, &base->st)))
+	if (same_meta(&ours->st, &theirs->st) || m->prefer == MERGE_OURS ||
+	    (is_dir(base) && same_meta(&theirs->st, &base->st)))
 		return 0;
 	if ((is_dir(base) && same_meta(&ours->st, &base->st)) || m->prefer == MERGE_THEIRS) {
 		bv_autofd int to = treecopy_open(m->ours, path, O_RDONLY | O_DIRECTORY);
@@ -271,7 +278,8 @@ static int merge_dir(struct merge *m, struct treecopy *copy, const char *path, i
 		r = names_of(base, path, &names);
 	if (r == 0)
 		r = names_sort(&names);
-	for (const char *name = names_first(&names); name && r == 0; name = names_next(&names, name)) {
+	for (const char *name = names_first(&names); name && r == 0;
+	     name = names_next(&names, name)) {
 		r = treecopy_join(child, sizeof(child), path, name);
 		if (r == 0)
 			r = merge_entry(m, copy, child, base);

@@ -10,31 +10,42 @@
 #include "vfs.h"
 
 static const struct bv_option options[] = {
-    {"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
-     "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it below DIR; local:NAME is kept."},
-    {"create", BV_OPT_BOOL, offsetof(struct conf, create), "yes", NULL,
-     "Whether a kept upper layer that does not exist is made; no: not starting is the answer."},
-    {"mount", BV_OPT_LINES, offsetof(struct conf, mount), NULL, NULL,
-     "One rule a line: cow DIR, ro DIR, rw DIR, hide PATH, tmp DIR, bind SRC DST [ro|rw]. Wins over the keys below."},
-    {"tmp", BV_OPT_WORDS, offsetof(struct conf, tmp), "/tmp\n/var/tmp\n/dev/shm", NULL,
-     "Private directories, empty at the start."},
-    {"ro", BV_OPT_WORDS, offsetof(struct conf, ro), "/sys", NULL, "Host directories that cannot be written, not even inside."},
-    {"hide", BV_OPT_WORDS, offsetof(struct conf, hide),
-     "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/sudoers.d\n"
-     "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/docker\n/var/lib/containerd\n"
-     "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/.docker\n~/.netrc\n"
-     "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.local/state/bvisor\n~/.config/gh\n~/.vault-token\n"
-     "/sys/firmware\n/sys/kernel/debug\n/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/bpf\n/sys/fs/cgroup",
-     NULL, "Paths that do not exist inside: secrets and sockets of the host."},
-    {"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
-     "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
-     "Names of the host shown in /dev; no other is, whenever it appears."},
-    {"kernel_opens", BV_OPT_BOOL, offsetof(struct conf, kernel_opens), "yes", NULL,
-     "Let the kernel itself open clean host files for reading, behind Landlock; no: hand over every descriptor."},
-    {"provenance", BV_OPT_ENUM, offsetof(struct conf, provenance), "kept", "kept|all|no",
-     "Which sandboxes record what command changed each path, for diff --who: those that are kept, all, none."},
-    {"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
-     "Files up to this size are copied up at once; bigger ones by a worker, so that nobody waits for them."},
+	{"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
+         "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it "
+         "below DIR; local:NAME is kept."},
+	{"create", BV_OPT_BOOL, offsetof(struct conf, create), "yes", NULL,
+         "Whether a kept upper layer that does not exist is made; no: not starting is the answer."},
+	{"mount", BV_OPT_LINES, offsetof(struct conf, mount), NULL, NULL,
+         "One rule a line: cow DIR, ro DIR, rw DIR, hide PATH, tmp DIR, bind SRC DST [ro|rw]. Wins "
+         "over the keys below."},
+	{"tmp", BV_OPT_WORDS, offsetof(struct conf, tmp), "/tmp\n/var/tmp\n/dev/shm", NULL,
+         "Private directories, empty at the start."},
+	{"ro", BV_OPT_WORDS, offsetof(struct conf, ro), "/sys", NULL,
+         "Host directories that cannot be written, not even inside."},
+	{"hide", BV_OPT_WORDS, offsetof(struct conf, hide),
+         "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/"
+         "sudoers.d\n"
+         "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/"
+         "docker\n/var/lib/containerd\n"
+         "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/"
+         ".docker\n~/.netrc\n"
+         "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.local/"
+         "state/bvisor\n~/.config/gh\n~/.vault-token\n"
+         "/sys/firmware\n/sys/kernel/debug\n/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/"
+         "bpf\n/sys/fs/cgroup",
+         NULL, "Paths that do not exist inside: secrets and sockets of the host."},
+	{"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
+         "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,
+         "Names of the host shown in /dev; no other is, whenever it appears."},
+	{"kernel_opens", BV_OPT_BOOL, offsetof(struct conf, kernel_opens), "yes", NULL,
+         "Let the kernel itself open clean host files for reading, behind Landlock; no: hand over "
+         "every descriptor."},
+	{"provenance", BV_OPT_ENUM, offsetof(struct conf, provenance), "kept", "kept|all|no",
+         "Which sandboxes record what command changed each path, for diff --who: those that are "
+         "kept, all, none."},
+	{"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
+         "Files up to this size are copied up at once; bigger ones by a worker, so that nobody "
+         "waits for them."},
 };
 
 static const struct handler_table tables[] = {

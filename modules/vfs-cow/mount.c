@@ -192,7 +192,9 @@ static int parse_line(struct vfs *v, struct plain *p, const char *line)
 		if (++n == 5)
 			return fail(v, "mount", line, "too many words");
 	if (got < 0)
-		return fail(v, "mount", line, "in double quotes may stand \\\", \\\\ and \\n, and behind them white space");
+		return fail(v, "mount", line,
+		            "in double quotes may stand \\\", \\\\ and \\n, and behind them white "
+		            "space");
 	for (size_t i = 0; n && i < BV_ROWS_OF(kinds); i++) {
 		enum rule rule = kinds[i].rule;
 

@@ -135,7 +135,8 @@ const char *origin_path(const char *record)
 int origin_load(struct vfs *v)
 {
 	bv_autostrbuf struct strbuf text = {0};
-	bv_autofd int fd = openat(v->upper.meta_fd, FILE_NAME, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bv_autofd int fd = openat(v->upper.meta_fd, FILE_NAME,
+	                          O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : read_records(fd, &text);
 
 	if (r < 0)
@@ -184,7 +185,9 @@ void origin_forget(struct vfs *v, const char *path)
 
 int origin_write(int meta, const struct strbuf *records)
 {
-	bv_autofd int fd = openat(meta, TEMP_NAME, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bv_autofd int fd =
+		openat(meta, TEMP_NAME,
+	               O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
@@ -207,7 +210,7 @@ int origin_save(struct vfs *v)
 
 	if (!v->keeps_origins)
 		return 0;
-	HASH_ITER(hh, v->origins, o, next)
+	HASH_ITER (hh, v->origins, o, next)
 		format(&b, o);
 	int fd = b.failed ? -ENOMEM : origin_write(v->upper.meta_fd, &b);
 	if (fd < 0)

@@ -30,9 +30,9 @@ int real_openat(int base, const char *rel, int flags, mode_t mode)
 		return fd < 0 ? -errno : fd;
 	}
 	struct open_how how = {
-	    .flags = (uint64_t)(uint32_t)(flags | O_CLOEXEC),
-	    .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
-	    .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+		.flags = (uint64_t)(uint32_t)(flags | O_CLOEXEC),
+		.mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
+		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	int fd = (int)syscall(SYS_openat2, base, rel, &how, sizeof(how));
 	return fd < 0 ? -errno : fd;

@@ -52,7 +52,8 @@ bool same_xattrs(int a, int b)
 	for (const char *name = names; name < names + n; name += strlen(name) + 1) {
 		ssize_t len = getxattr(from, name, value, SIZE);
 
-		if (len != getxattr(to, name, other, SIZE) || (len > 0 && memcmp(value, other, (size_t)len) != 0))
+		if (len != getxattr(to, name, other, SIZE) ||
+		    (len > 0 && memcmp(value, other, (size_t)len) != 0))
 			return false;
 	}
 	return true;

@@ -124,7 +124,9 @@ static int take_kept(struct vfs *v)
 		return fail(v, r, r == -EINVAL ? "the layer's meta/origins is not as bvisor writes it" : strerror(-r));
 	r = who_start(v);
 	if (r < 0)
-		return fail(v, r, r == -EINVAL ? "the layer's meta/who is not as bvisor writes it" : strerror(-r));
+		return fail(v, r,
+		            r == -EINVAL ? "the layer's meta/who is not as bvisor writes it"
+		                         : strerror(-r));
 	if (v->upper.flags & BV_LAYER_KEPT)
 		r = scan_layer(v);
 	if (r == -EUCLEAN)

@@ -199,7 +199,8 @@ int stage_copy(struct store_why *t, int base, const char *from, struct stage *s,
 	m->created = time(NULL);
 	snprintf(m->parent, sizeof(m->parent), "%s", from);
 	/* Before the copy: whatever is done to it from now on counts as done since. */
-	m->parent_used = fstatat(old, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mtim : (struct timespec){0};
+	m->parent_used = fstatat(old, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mtim
+	                                                                     : (struct timespec){0};
 	return fill(t, old, s->fd);
 }
 

@@ -151,7 +151,8 @@ static int take_lock(struct store_why *t, struct local *l)
 		return store_fail(t, ENOENT, "sandbox '%s'", l->name);
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	/* On a full disk it must be possible to remove a sandbox: then nobody is told who holds it. */
-	if (ftruncate(l->lock, 0) < 0 || (pwrite(l->lock, text, (size_t)n, 0) != n && errno != ENOSPC && errno != EDQUOT))
+	if (ftruncate(l->lock, 0) < 0 ||
+	    (pwrite(l->lock, text, (size_t)n, 0) != n && errno != ENOSPC && errno != EDQUOT))
 		return store_fail(t, errno, "sandbox '%s': lock", l->name);
 	return 0;
 }
@@ -240,7 +241,8 @@ static int local_view(void *ctx, const char *name, const char **why)
 	return fd < 0 ? store_fail(t, errno, "sandbox '%s': upper", s.name) : fd;
 }
 
-static int local_receive(void *ctx, const char *to, int (*take)(void *arg, int tree), void *arg, const char **why)
+static int local_receive(void *ctx, const char *to, int (*take)(void *arg, int tree), void *arg,
+                         const char **why)
 {
 	struct store_why *t = ctx;
 	struct stage s = {.holder = -1, .fd = -1};

@@ -43,7 +43,8 @@ struct stage {
 /* Begins what shall be called `to` (-EEXIST).  Whatever this returns: stage_fini(). */
 int stage_open(struct store_why *t, int base, const char *to, struct stage *out);
 /* Fills it from another state; *m is its manifest. */
-int stage_copy(struct store_why *t, int base, const char *from, struct stage *s, struct manifest *m);
+int stage_copy(struct store_why *t, int base, const char *from, struct stage *s,
+               struct manifest *m);
 /* Gives it its name, durably. */
 int stage_place(struct store_why *t, struct stage *s, const struct manifest *m);
 /* Removes what was not placed. */
@@ -57,6 +58,7 @@ int local_snapshots(void *ctx, const char *rest, int (*each)(void *arg, const st
 int local_merge(void *ctx, const struct bv_merge *what, const char **why);
 /* ---- ancestor.c ---- */
 /* The state both came from, as far as it is still there as it was: 1 with *out, 0, -errno. */
-int common_ancestor(struct store_why *t, int base, const char *a, const char *b, struct layer_state *out);
+int common_ancestor(struct store_why *t, int base, const char *a, const char *b,
+                    struct layer_state *out);
 
 #endif

@@ -121,8 +121,10 @@ static int merge_into(struct store_why *t, int base, const struct bv_merge *what
 	r = state_parse(t, what->theirs, &theirs);
 	if (r < 0)
 		return r;
-	bv_autofd int their_tree = tree_of(t, base, &theirs, "upper"), their_meta = tree_of(t, base, &theirs, "meta");
-	bv_autofd int tree = openat(s->fd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bv_autofd int their_tree = tree_of(t, base, &theirs, "upper"),
+		      their_meta = tree_of(t, base, &theirs, "meta");
+	bv_autofd int tree =
+		openat(s->fd, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	bv_autofd int meta = openat(s->fd, "meta", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (their_tree < 0 || their_meta < 0)
 		return their_tree < 0 ? their_tree : their_meta;

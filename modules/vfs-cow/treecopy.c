@@ -41,7 +41,8 @@ int treecopy_open(int root, const char *path, int flags)
 	if (at < 0)
 		return at;
 	real_fd_path(link, at);
-	if (fstat(at, &st) < 0 || S_ISLNK(st.st_mode) || chmod(link, (st.st_mode & 07777) | 0700) < 0)
+	if (fstat(at, &st) < 0 || S_ISLNK(st.st_mode) ||
+	    chmod(link, (st.st_mode & 07777) | 0700) < 0)
 		return -EACCES;
 	fd = real_openat(root, path, flags | O_NOFOLLOW, 0);
 	(void)chmod(link, st.st_mode & 07777);
@@ -84,10 +85,14 @@ static int parent_of(const struct treecopy *c, const char *path, const char **na
 	return real_openat(c->to, dir, O_PATH | O_DIRECTORY, 0);
 }
 
-static int copy_file(const struct treecopy *c, const char *path, const struct stat *st, int dir, const char *name)
+static int copy_file(const struct treecopy *c, const char *path, const struct stat *st, int dir,
+                     const char *name)
 {
 	bv_autofd int from = treecopy_open(c->from, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-	bv_autofd int to = from < 0 ? -1 : openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bv_autofd int to =
+		from < 0 ? -1
+			 : openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	                          0600);
 	int r = from < 0 ? from : to < 0 ? -errno : 0;
 
 	if (r == 0 && st->st_size > 0 && ioctl(to, FICLONE, from) < 0)
@@ -97,7 +102,8 @@ static int copy_file(const struct treecopy *c, const char *path, const struct st
 	return r;
 }
 
-static int copy_special(const struct treecopy *c, const char *path, const struct stat *st, int dir, const char *name)
+static int copy_special(const struct treecopy *c, const char *path, const struct stat *st, int dir,
+                        const char *name)
 {
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
 	char text[PATH_MAX];
@@ -159,7 +165,8 @@ static int copy_dir(struct treecopy *c, const char *path, const struct stat *st)
 }
 
 /* Makes it another name of what has been copied, if that is so: 1, 0, or -errno. */
-static int link_known(struct treecopy *c, const char *path, const struct stat *st, int dir, const char *name)
+static int link_known(struct treecopy *c, const char *path, const struct stat *st, int dir,
+                      const char *name)
 {
 	struct treecopy_link *l, key = {0};
 
@@ -218,7 +225,8 @@ int treecopy_entry(struct treecopy *c, const char *path)
 	r = link_known(c, path, &st, dir, name);
 	if (r)
 		return r < 0 ? r : 0;
-	r = S_ISREG(st.st_mode) ? copy_file(c, path, &st, dir, name) : copy_special(c, path, &st, dir, name);
+	r = S_ISREG(st.st_mode) ? copy_file(c, path, &st, dir, name)
+	                        : copy_special(c, path, &st, dir, name);
 	return r < 0 ? r : link_add(c, path, &st);
 }
 
@@ -226,7 +234,7 @@ void treecopy_fini(struct treecopy *c)
 {
 	struct treecopy_link *l, *next;
 
-	HASH_ITER(hh, c->links, l, next) {
+	HASH_ITER (hh, c->links, l, next) {
 		HASH_DEL(c->links, l);
 		free(l);
 	}

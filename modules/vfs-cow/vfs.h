@@ -143,8 +143,8 @@ struct vfs {
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
-	struct whos *who;       /* who.c; NULL: not recorded */
-	pid_t actor;            /* the thread whose call named a path last; 0: none did */
+	struct whos *who; /* who.c; NULL: not recorded */
+	pid_t actor; /* the thread whose call named a path last; 0: none did */
 	struct origin *origins; /* origin.c */
 	int origin_fd;          /* their file, when keeps_origins */
 	bool keeps_origins;

@@ -55,11 +55,11 @@ void whos_free(struct whos *w)
 
 	if (!w)
 		return;
-	HASH_ITER(hh, w->records, r, next) {
+	HASH_ITER (hh, w->records, r, next) {
 		HASH_DEL(w->records, r);
 		free(r);
 	}
-	HASH_ITER(hh, w->commands, c, after) {
+	HASH_ITER (hh, w->commands, c, after) {
 		HASH_DEL(w->commands, c);
 		free(c);
 	}
@@ -129,8 +129,8 @@ static bool parse(struct whos *w, const char *text, const char *command)
 
 	errno = 0;
 	int64_t time = strtoll(text, &end, 10);
-	if (end == text || errno || end[0] != ' ' || end[1] != '/' || strlen(end + 1) >= PATH_MAX || !*command ||
-	    strlen(command) > MAX_COMMAND)
+	if (end == text || errno || end[0] != ' ' || end[1] != '/' || strlen(end + 1) >= PATH_MAX ||
+	    !*command || strlen(command) > MAX_COMMAND)
 		return false;
 	return whos_put(w, end + 1, time, command) == 0;
 }
@@ -156,7 +156,9 @@ int whos_load(struct whos *w, int meta)
 	text.data[n] = '\0';
 	for (size_t at = 0; at < (size_t)n;) {
 		const char *first = text.data + at, *second = first + strlen(first) + 1;
-		size_t end = second < text.data + n ? (size_t)(second - text.data) + strlen(second) + 1 : (size_t)n + 1;
+		size_t end = second < text.data + n
+		                     ? (size_t)(second - text.data) + strlen(second) + 1
+		                     : (size_t)n + 1;
 
 		if (end > (size_t)n)
 			break; /* it was being written when the supervisor or the machine died */
@@ -192,7 +194,8 @@ int whos_save(const struct whos *w, int meta)
 	}
 	if (b.failed)
 		return -ENOMEM;
-	bv_autofd int fd = openat(meta, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	bv_autofd int fd = openat(meta, TEMP_NAME,
+	                          O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : write_all(fd, &b);
 	if (r == 0 && renameat(meta, TEMP_NAME, meta, FILE_NAME) < 0)
 		r = -errno;
@@ -227,7 +230,7 @@ void whos_filter(struct whos *w, bool (*keep)(void *arg, const char *path), void
 {
 	struct record *r, *next;
 
-	HASH_ITER(hh, w->records, r, next) {
+	HASH_ITER (hh, w->records, r, next) {
 		if (keep(arg, r->path))
 			continue;
 		HASH_DEL(w->records, r);
@@ -235,7 +238,8 @@ void whos_filter(struct whos *w, bool (*keep)(void *arg, const char *path), void
 	}
 }
 
-int whos_each(const struct whos *w, int (*fn)(void *arg, const char *path, const struct who *who), void *arg)
+int whos_each(const struct whos *w, int (*fn)(void *arg, const char *path, const struct who *who),
+              void *arg)
 {
 	int result = 0;
 
@@ -254,7 +258,8 @@ int who_start(struct vfs *v)
 	bool kept = v->upper.meta_fd >= 0;
 	int r = 0;
 
-	if (v->conf->provenance == PROVENANCE_NO || (!kept && v->conf->provenance != PROVENANCE_ALL))
+	if (v->conf->provenance == PROVENANCE_NO ||
+	    (!kept && v->conf->provenance != PROVENANCE_ALL))
 		return 0;
 	v->who = whos_new();
 	if (!v->who)

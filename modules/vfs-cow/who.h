@@ -12,7 +12,7 @@ struct vfs;
 struct whos;
 
 struct who {
-	int64_t time;        /* seconds since the Epoch */
+	int64_t time; /* seconds since the Epoch */
 	const char *command; /* quoted as for a shell, shortened; borrowed */
 };
 
@@ -31,7 +31,8 @@ bool whos_find(const struct whos *w, const char *path, struct who *out);
 /* Calls keep for each record and drops it when that says no. */
 void whos_filter(struct whos *w, bool (*keep)(void *arg, const char *path), void *arg);
 /* Stops at the first non-zero result and returns it. */
-int whos_each(const struct whos *w, int (*fn)(void *arg, const char *path, const struct who *who), void *arg);
+int whos_each(const struct whos *w, int (*fn)(void *arg, const char *path, const struct who *who),
+              void *arg);
 
 /* At the start, when the layer is open: 0 or -errno. */
 int who_start(struct vfs *v);

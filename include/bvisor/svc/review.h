@@ -30,8 +30,9 @@ struct bv_change {
 
 /* Which command last changed a path. */
 struct bv_who {
-	int64_t time;        /* seconds since the Epoch */
-	const char *command; /* words quoted as for a shell, shortened; any bytes; borrowed until the next
+	int64_t time; /* seconds since the Epoch */
+	const char *
+		command; /* words quoted as for a shell, shortened; any bytes; borrowed until the next
 	                        call or change */
 };
 

@@ -89,7 +89,8 @@ struct bv_store_ops {
 	/* Makes the layer `to`, which is not there yet, of what fill puts into its tree (an empty
 	 * directory, open for reading).  A non-zero result of fill is returned, and nothing is made.  May
 	 * block. */
-	int (*receive)(void *ctx, const char *to, int (*fill)(void *arg, int tree), void *arg, const char **why);
+	int (*receive)(void *ctx, const char *to, int (*fill)(void *arg, int tree), void *arg,
+	               const char **why);
 };
 
 struct bv_store {

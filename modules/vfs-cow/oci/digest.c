@@ -35,7 +35,8 @@ void digest_end(struct digest *d, char out[DIGEST_MAX])
 
 bool digest_valid(const char *text)
 {
-	return strlen(text) == 71 && strncmp(text, "sha256:", 7) == 0 && strspn(text + 7, "0123456789abcdef") == 64;
+	return strlen(text) == 71 && strncmp(text, "sha256:", 7) == 0 &&
+	       strspn(text + 7, "0123456789abcdef") == 64;
 }
 
 const char *oci_architecture(void)
@@ -44,5 +45,7 @@ const char *oci_architecture(void)
 
 	if (uname(&u) < 0)
 		return "";
-	return strcmp(u.machine, "x86_64") == 0 ? "amd64" : strcmp(u.machine, "aarch64") == 0 ? "arm64" : u.machine;
+	return strcmp(u.machine, "x86_64") == 0    ? "amd64"
+	       : strcmp(u.machine, "aarch64") == 0 ? "arm64"
+	                                           : u.machine;
 }

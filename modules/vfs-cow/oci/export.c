@@ -45,7 +45,8 @@ struct packing {
 
 static int tar_fail(struct archive *a, const char *path)
 {
-	return oci_fail("%s: %s", path, archive_error_string(a) ? archive_error_string(a) : strerror(errno));
+	return oci_fail("%s: %s", path,
+	                archive_error_string(a) ? archive_error_string(a) : strerror(errno));
 }
 
 static int write_data(struct packing *p, const char *path)
@@ -59,7 +60,8 @@ static int write_data(struct packing *p, const char *path)
 	/* Holes are written as zeros: not every reader of images knows sparse members. */
 	while ((r = archive_read_data_block(p->disk, &block, &size, &at)) == ARCHIVE_OK) {
 		while (written < at) {
-			size_t n = at - written < (la_int64_t)sizeof(zeros) ? (size_t)(at - written) : sizeof(zeros);
+			size_t n = at - written < (la_int64_t)sizeof(zeros) ? (size_t)(at - written)
+			                                                    : sizeof(zeros);
 
 			if (archive_write_data(p->tar, zeros, n) < 0)
 				return tar_fail(p->tar, path);
@@ -97,7 +99,8 @@ static mode_t type_at(int dir, const char *name)
 }
 
 /* A whiteout's own file: what OCI has for it. */
-static int write_whiteout(struct packing *p, const char *dir, const char *path, int dir_fd, const char *hidden)
+static int write_whiteout(struct packing *p, const char *dir, const char *path, int dir_fd,
+                          const char *hidden)
 {
 	bv_autofree char *mark = NULL;
 	mode_t type = type_at(dir_fd, hidden);
@@ -121,7 +124,9 @@ static int special(struct packing *p, const char *path)
 
 	if (strncmp(name, WHITEOUT, sizeof(WHITEOUT) - 1) != 0)
 		return 0;
-	bv_autofd int fd = dir ? openat(p->tree, len ? dir : ".", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	bv_autofd int fd = dir ? openat(p->tree, len ? dir : ".",
+	                                O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+	                       : -1;
 	if (fd < 0)
 		return oci_fail("%s: %s", path, strerror(errno));
 	switch (whiteout_read(fd, name, hidden)) {
@@ -146,7 +151,8 @@ static int write_entry(struct packing *p, struct archive_entry *e)
 	archive_entry_sparse_clear(e);
 	if (archive_write_header(p->tar, e) < ARCHIVE_WARN)
 		return tar_fail(p->tar, path);
-	if (archive_entry_filetype(e) == AE_IFREG && !archive_entry_hardlink(e) && archive_entry_size(e) > 0)
+	if (archive_entry_filetype(e) == AE_IFREG && !archive_entry_hardlink(e) &&
+	    archive_entry_size(e) > 0)
 		return write_data(p, path);
 	return 0;
 }
@@ -174,12 +180,14 @@ static int pack_one(struct packing *p, struct archive_entry *e)
 static int pack(int tree, struct archive *tar)
 {
 	struct packing p = {tree, archive_read_disk_new(), tar, archive_entry_linkresolver_new()};
-	int r = p.disk && p.links && fchdir(tree) == 0 ? 0 : oci_fail("the layer: %s", strerror(errno));
+	int r = p.disk && p.links && fchdir(tree) == 0 ? 0
+	                                               : oci_fail("the layer: %s", strerror(errno));
 
 	if (r == 0) {
 		archive_entry_linkresolver_set_strategy(p.links, ARCHIVE_FORMAT_TAR_PAX_RESTRICTED);
 		archive_read_disk_set_symlink_physical(p.disk);
-		archive_read_disk_set_behavior(p.disk, ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS | ARCHIVE_READDISK_NO_FFLAGS);
+		archive_read_disk_set_behavior(p.disk, ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS |
+		                                               ARCHIVE_READDISK_NO_FFLAGS);
 		if (archive_read_disk_open(p.disk, ".") != ARCHIVE_OK)
 			r = tar_fail(p.disk, "the layer");
 	}
@@ -192,7 +200,8 @@ static int pack(int tree, struct archive *tar)
 			break;
 		}
 		/* A warning means that something of it could not be read: then the image would lack it. */
-		r = got == ARCHIVE_OK ? pack_one(&p, e) : tar_fail(p.disk, archive_entry_pathname(e));
+		r = got == ARCHIVE_OK ? pack_one(&p, e)
+		                      : tar_fail(p.disk, archive_entry_pathname(e));
 		archive_entry_free(e);
 	}
 	archive_read_free(p.disk);
@@ -254,7 +263,8 @@ static int put_blob(struct image *i, const struct blob *b, const char *digest)
 		ssize_t n = read(b->fd, buf, sizeof(buf));
 
 		if (n <= 0 || archive_write_data(i->tar, buf, (size_t)n) != n)
-			return n <= 0 ? oci_fail("the layer's blob: %s", strerror(n ? errno : EIO)) : tar_fail(i->tar, path);
+			return n <= 0 ? oci_fail("the layer's blob: %s", strerror(n ? errno : EIO))
+			              : tar_fail(i->tar, path);
 		left -= n;
 	}
 	return 0;
@@ -276,7 +286,8 @@ static json_t *put_json(struct image *i, json_t *doc, const char *media)
 	digest_end(d, digest);
 	if (layout_blob(digest, path, sizeof(path)) < 0 || put(i, path, text, strlen(text)) < 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:I}", "mediaType", media, "digest", digest, "size", (json_int_t)strlen(text));
+	return json_pack("{s:s, s:s, s:I}", "mediaType", media, "digest", digest, "size",
+	                 (json_int_t)strlen(text));
 }
 
 static int describe(struct image *i, const char *name, const char *digest, int64_t size)
@@ -286,22 +297,27 @@ static int describe(struct image *i, const char *name, const char *digest, int64
 
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&i->now, &tm));
 	snprintf(by, sizeof(by), "bvisor export %s", name);
-	json_t *config = put_json(i,
-	                          json_pack("{s:s, s:s, s:s, s:{}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}", "created", when,
-	                                    "architecture", oci_architecture(), "os", "linux", "config", "rootfs", "type",
-	                                    "layers", "diff_ids", digest, "history", "created", when, "created_by", by),
-	                          MEDIA_CONFIG);
+	json_t *config =
+		put_json(i,
+	                 json_pack("{s:s, s:s, s:s, s:{}, s:{s:s, s:[s]}, s:[{s:s, s:s}]}",
+	                           "created", when, "architecture", oci_architecture(), "os",
+	                           "linux", "config", "rootfs", "type", "layers", "diff_ids",
+	                           digest, "history", "created", when, "created_by", by),
+	                 MEDIA_CONFIG);
 	if (!config)
 		return -1;
 	json_t *manifest = put_json(i,
-	                            json_pack("{s:i, s:s, s:o, s:[{s:s, s:s, s:I}]}", "schemaVersion", 2, "mediaType",
-	                                      MEDIA_MANIFEST, "config", config, "layers", "mediaType", MEDIA_LAYER, "digest",
-	                                      digest, "size", (json_int_t)size),
+	                            json_pack("{s:i, s:s, s:o, s:[{s:s, s:s, s:I}]}",
+	                                      "schemaVersion", 2, "mediaType", MEDIA_MANIFEST,
+	                                      "config", config, "layers", "mediaType", MEDIA_LAYER,
+	                                      "digest", digest, "size", (json_int_t)size),
 	                            MEDIA_MANIFEST);
-	if (!manifest || json_object_set_new(manifest, "annotations",
-	                                     json_pack("{s:s}", "org.opencontainers.image.ref.name", name)) < 0)
+	if (!manifest ||
+	    json_object_set_new(manifest, "annotations",
+	                        json_pack("{s:s}", "org.opencontainers.image.ref.name", name)) < 0)
 		return -1;
-	json_t *index = json_pack("{s:i, s:s, s:[o]}", "schemaVersion", 2, "mediaType", MEDIA_INDEX, "manifests", manifest);
+	json_t *index = json_pack("{s:i, s:s, s:[o]}", "schemaVersion", 2, "mediaType", MEDIA_INDEX,
+	                          "manifests", manifest);
 	bv_autofree char *text = index ? json_dumps(index, JSON_COMPACT) : NULL;
 	json_decref(index);
 	return text ? put(i, "index.json", text, strlen(text)) : oci_fail("out of memory");

@@ -17,9 +17,11 @@ int oci_import(int tree, const char *file)
 		if (r < 0)
 			break;
 		if (!media || !digest || !digest_valid(digest))
-			r = oci_fail("%s: layer %zu of the manifest has no type or digest", file, i + 1);
+			r = oci_fail("%s: layer %zu of the manifest has no type or digest", file,
+			             i + 1);
 		else if (!strstr(media, ".tar"))
-			r = oci_fail("%s: layer %zu is of type '%s', which is no tar", file, i + 1, media);
+			r = oci_fail("%s: layer %zu is of type '%s', which is no tar", file, i + 1,
+			             media);
 		else
 			r = unpack_layer(tree, file, digest);
 	}

@@ -26,8 +26,8 @@ static bool is_member(const char *path, const char *name)
 	return path && strcmp(path, name) == 0;
 }
 
-int layout_member(const char *file, const char *name, int (*each)(void *arg, struct archive *a, struct archive_entry *e),
-                  void *arg)
+int layout_member(const char *file, const char *name,
+                  int (*each)(void *arg, struct archive *a, struct archive_entry *e), void *arg)
 {
 	bv_autofd int fd = open(file, O_RDONLY | O_CLOEXEC);
 	struct archive *a = fd < 0 ? NULL : archive_read_new();
@@ -44,7 +44,8 @@ int layout_member(const char *file, const char *name, int (*each)(void *arg, str
 		return r;
 	}
 	while ((r = archive_read_next_header(a, &e)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
-		if (!is_member(archive_entry_pathname(e), name) || archive_entry_filetype(e) != AE_IFREG)
+		if (!is_member(archive_entry_pathname(e), name) ||
+		    archive_entry_filetype(e) != AE_IFREG)
 			continue;
 		r = each(arg, a, e);
 		archive_read_free(a);
@@ -93,7 +94,8 @@ static int read_json(void *arg, struct archive *a, struct archive_entry *e)
 	if (!json_is_object(d->json)) {
 		json_decref(d->json);
 		d->json = NULL;
-		return oci_fail("%s: %s: %s", d->file, d->name, *err.text ? err.text : "not an object");
+		return oci_fail("%s: %s: %s", d->file, d->name,
+		                *err.text ? err.text : "not an object");
 	}
 	return 0;
 }
@@ -111,7 +113,8 @@ static bool fits(const json_t *descriptor)
 	const char *os = json_string_value(json_object_get(platform, "os"));
 	const char *arch = json_string_value(json_object_get(platform, "architecture"));
 
-	return !platform || (os && arch && strcmp(os, "linux") == 0 && strcmp(arch, oci_architecture()) == 0);
+	return !platform ||
+	       (os && arch && strcmp(os, "linux") == 0 && strcmp(arch, oci_architecture()) == 0);
 }
 
 /* The descriptor of this machine's image, or of an index that may have it. */
@@ -125,7 +128,8 @@ static const json_t *choose(const char *file, const json_t *index)
 		if (!fits(one))
 			continue;
 		if (found) {
-			oci_fail("%s: holds more than one image for linux/%s", file, oci_architecture());
+			oci_fail("%s: holds more than one image for linux/%s", file,
+			         oci_architecture());
 			return NULL;
 		}
 		found = one;

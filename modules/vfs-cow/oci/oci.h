@@ -48,8 +48,8 @@ int oci_import(int tree, const char *file);
 
 /* ---- layout.c: an image layout in a tar file ---- */
 /* Calls each for the member `name`, positioned at its data; -1 when there is none. */
-int layout_member(const char *file, const char *name, int (*each)(void *arg, struct archive *a, struct archive_entry *e),
-                  void *arg);
+int layout_member(const char *file, const char *name,
+                  int (*each)(void *arg, struct archive *a, struct archive_entry *e), void *arg);
 /* The image's manifest for this machine; NULL after a message. */
 json_t *layout_manifest(const char *file);
 /* "blobs/sha256/HEX" of a digest. */

@@ -36,7 +36,8 @@ bool unpack_path(const char *text, char *out, size_t size)
 		size_t len = strcspn(text, "/");
 
 		if (len && !(len == 1 && text[0] == '.')) {
-			if ((len == 2 && text[0] == '.' && text[1] == '.') || len > NAME_MAX + 4 || n + len + 2 > size)
+			if ((len == 2 && text[0] == '.' && text[1] == '.') || len > NAME_MAX + 4 ||
+			    n + len + 2 > size)
 				return false;
 			if (n)
 				out[n++] = '/';
@@ -54,7 +55,8 @@ bool unpack_path(const char *text, char *out, size_t size)
 static int open_dir(int tree, const char *path)
 {
 	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-	                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH};
+	                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+	                                  RESOLVE_BENEATH};
 
 	return (int)syscall(SYS_openat2, tree, *path ? path : ".", &how, sizeof(how));
 }
@@ -63,7 +65,8 @@ static int open_dir(int tree, const char *path)
 static void like_host(int up, const char *name, const char *path)
 {
 	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-	                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH};
+	                       .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+	                                  RESOLVE_BENEATH};
 	bv_autofd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	bv_autofd int host = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 	bv_autofd int own = openat(up, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -132,7 +135,9 @@ static int opaque(struct unpack *u, const char *path)
 	const char *slash = strrchr(path, '/');
 
 	if (!slash) /* of the whole tree: nothing of the host is to be seen, which a layer cannot say */
-		return oci_fail("%s: the image's root directory is marked as replaced (" OPAQUE "), which is not supported", u->file);
+		return oci_fail("%s: the image's root directory is marked as replaced (" OPAQUE
+		                "), which is not supported",
+		                u->file);
 	memcpy(dir, path, (size_t)(slash - path));
 	dir[slash - path] = '\0';
 	bv_autofd int fd = parent(u->tree, dir, true, &name);
@@ -169,7 +174,8 @@ static int special(struct unpack *u, const char *path)
 	const char *hidden = name + sizeof(WHITEOUT) - 1;
 	if (strncmp(hidden, WHITEOUT, sizeof(WHITEOUT) - 1) == 0)
 		return 1; /* aufs's own, which mean nothing elsewhere */
-	if (!*hidden || strcmp(hidden, ".") == 0 || strcmp(hidden, "..") == 0 || strlen(hidden) > NAME_MAX)
+	if (!*hidden || strcmp(hidden, ".") == 0 || strcmp(hidden, "..") == 0 ||
+	    strlen(hidden) > NAME_MAX)
 		return oci_fail("%s: a whiteout of nothing", path);
 	return whiteout(u, path, hidden) < 0 ? -1 : 1;
 }
@@ -239,7 +245,8 @@ static int take(struct unpack *u, struct archive *a, struct archive_entry *e)
 	const char *text = archive_entry_pathname(e);
 
 	if (!text || !unpack_path(text, path, sizeof(path)))
-		return oci_fail("%s: a path leads out of the image, or is too long: %.200s", u->file, text ? text : "?");
+		return oci_fail("%s: a path leads out of the image, or is too long: %.200s",
+		                u->file, text ? text : "?");
 	int r = special(u, path);
 	if (r)
 		return r < 0 ? -1 : 0;
@@ -278,7 +285,9 @@ static int walk(struct unpack *u, struct archive *a)
 		if (r < 0)
 			return r;
 	}
-	return got == ARCHIVE_EOF ? 0 : oci_fail("%s: %s: %s", u->file, u->digest, archive_error_string(a));
+	return got == ARCHIVE_EOF
+	               ? 0
+	               : oci_fail("%s: %s: %s", u->file, u->digest, archive_error_string(a));
 }
 
 static int one_pass(void *arg, struct archive *outer, struct archive_entry *entry)
@@ -317,9 +326,9 @@ int unpack_layer(int tree, const char *file, const char *digest)
 {
 	struct unpack u = {.tree = tree, .file = file, .digest = digest};
 	char name[96];
-	int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_ACL |
-	            ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-	            ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
+	int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR |
+	            ARCHIVE_EXTRACT_ACL | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+	            ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
 	bv_autofree char *full = realpath(file, NULL); /* the current directory becomes the tree */
 	int r = layout_blob(digest, name, sizeof(name));
 
