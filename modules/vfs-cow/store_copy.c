@@ -4,10 +4,10 @@
  * then renamed to its place.  So it is there whole or not at all.  A layer that a guest is using is copied as it is met: what a
  * crash in these moments could have left.
  */
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +111,7 @@ static void discard(int holder, const char *name)
 		(void)unlinkat(holder, name, AT_REMOVEDIR);
 }
 
-/* What a copy that was killed left. */
+/* What a copy that was killed left: its maker held a lock on it.  With the lock of the holder. */
 static void sweep(int holder)
 {
 	int fd = openat(holder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -124,13 +124,29 @@ static void sweep(int holder)
 		return;
 	}
 	while ((e = readdir(d))) {
-		const char *dot = strrchr(e->d_name, '.');
-		int pid = e->d_name[0] == '.' && dot > e->d_name ? atoi(dot + 1) : 0;
-
-		if (pid > 0 && kill(pid, 0) < 0 && errno == ESRCH)
+		if (e->d_name[0] != '.' || !isalnum((unsigned char)e->d_name[1]))
+			continue;
+		bv_autofd int left =
+			openat(holder, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (left >= 0 && flock(left, LOCK_EX | LOCK_NB) == 0)
 			discard(holder, e->d_name);
 	}
 	closedir(d);
+}
+
+static int stage_make(struct store_why *t, const char *to, struct stage *out)
+{
+	sweep(out->holder);
+	if (faccessat(out->holder, entry_of(&out->state), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return store_fail(t, EEXIST, "'%s'", to);
+	/* No name of a sandbox begins with a dot. */
+	snprintf(out->temp, sizeof(out->temp), ".%s.%d", entry_of(&out->state), (int)getpid());
+	if (mkdirat(out->holder, out->temp, geteuid() == 0 ? 0711 : 0700) < 0) {
+		out->temp[0] = '\0';
+		return store_fail(t, errno, "'%s'", to);
+	}
+	out->fd = openat(out->holder, out->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return out->fd < 0 || flock(out->fd, LOCK_EX | LOCK_NB) < 0 ? store_fail(t, errno, "'%s'", to) : 0;
 }
 
 int stage_open(struct store_why *t, int base, const char *to, struct stage *out)
@@ -142,17 +158,12 @@ int stage_open(struct store_why *t, int base, const char *to, struct stage *out)
 	out->holder = holder_open(t, base, &out->state);
 	if (out->holder < 0)
 		return out->holder;
-	sweep(out->holder);
-	if (faccessat(out->holder, entry_of(&out->state), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return store_fail(t, EEXIST, "'%s'", to);
-	/* No name of a sandbox begins with a dot. */
-	snprintf(out->temp, sizeof(out->temp), ".%s.%d", entry_of(&out->state), (int)getpid());
-	if (mkdirat(out->holder, out->temp, geteuid() == 0 ? 0711 : 0700) < 0) {
-		out->temp[0] = '\0';
+	/* Nobody may find it before it is locked. */
+	if (flock(out->holder, LOCK_EX) < 0)
 		return store_fail(t, errno, "'%s'", to);
-	}
-	out->fd = openat(out->holder, out->temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return out->fd < 0 ? store_fail(t, errno, "'%s'", to) : 0;
+	r = stage_make(t, to, out);
+	(void)flock(out->holder, LOCK_UN);
+	return r;
 }
 
 int stage_place(struct store_why *t, struct stage *s, const struct manifest *m)

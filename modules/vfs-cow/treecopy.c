@@ -42,7 +42,7 @@ int treecopy_open(int root, const char *path, int flags)
 		return at;
 	real_fd_path(link, at);
 	if (fstat(at, &st) < 0 || S_ISLNK(st.st_mode) ||
-	    chmod(link, (st.st_mode & 07777) | 0700) < 0)
+	    chmod(link, (st.st_mode & 07777) | (S_ISDIR(st.st_mode) ? 0700 : 0400)) < 0)
 		return -EACCES;
 	fd = real_openat(root, path, flags | O_NOFOLLOW, 0);
 	(void)chmod(link, st.st_mode & 07777);
