@@ -218,9 +218,7 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 		if (r < 0)
 			return REPLY(v, q->call, r);
 	}
-	if (write && l->view == V_UPPER)
-		who_note(v, l->path);
-	int flags = q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW);
+	int flags = (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY, fd;
 	v->host->as_guest(q->call);
 	if (l->path_fd < 0 && l->view == V_LOWER && l->probed)
 		l->path_fd = loc_open_path(v, l);
@@ -229,10 +227,16 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 
 		/* The descriptor that resolution left behind: no second walk, and no second answer. */
 		real_fd_path(path, l->path_fd);
-		int fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
-		return give(q, fd < 0 ? -errno : fd);
+		fd = open(path, flags | O_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+	} else {
+		fd = real_open(v, l, l->view, flags, 0);
 	}
-	return give(q, real_open(v, l, l->view, flags | O_NOCTTY, 0));
+	if (fd >= 0 && write && l->view == V_UPPER) {
+		v->host->as_creds(NULL);
+		who_note(v, l->path);
+	}
+	return give(q, fd);
 }
 
 /* ---- what does not ---- */

@@ -36,6 +36,14 @@ ok(got.get("n", "").startswith("sh -c 'echo later") and got["a"].startswith("dd 
 sh("s", "cat a b n d/in >/dev/null 2>&1; ls -l . >/dev/null; test -w a")
 ok(who("s") == got, "who only reads is none", [who("s"), got])
 
+if os.geteuid() == 0:
+    sh("s", "echo mine >own; chmod 644 own")
+    r = sh("s", "setpriv --reuid 65534 --regid 65534 --clear-groups sh -c ': >>own'")
+    ok(r.status != 0 and who("s")["own"] == "chmod 644 own", "nor who was refused", [r.err, who("s").get("own")])
+    sh("s", "chmod 666 own; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'id -u >>own'; :")
+    ok(os.path.dirname(repo).startswith("/root") or "id -u" in who("s")["own"], "other users count", [who("s").get("own")])
+    got = who("s")
+
 # With the layer wherever it goes.
 run("snapshot", "s", "t")
 run("fork", "s@t", "f")
