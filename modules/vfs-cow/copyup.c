@@ -175,19 +175,11 @@ static int copyup_file(struct vfs *v, struct loc *l, unsigned flags)
 	return r;
 }
 
-/* Symlinks, FIFOs and sockets: made anew. */
-static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
+int special_copy(int src, const struct stat *st, int dir, const char *name)
 {
-	const char *name;
+	const struct timespec times[2] = {st->st_atim, st->st_mtim};
 	char text[PATH_MAX];
-	struct timespec times[2] = {st->st_atim, st->st_mtim};
-	bv_autofd int src = real_open(v, l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
 
-	if (src < 0)
-		return src;
-	bv_autofd int dir = upper_parent_fd(v, l, &name);
-	if (dir < 0)
-		return dir;
 	if (S_ISLNK(st->st_mode)) {
 		ssize_t n = readlinkat(src, "", text, sizeof(text) - 1);
 
@@ -196,7 +188,7 @@ static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
 		text[n] = '\0';
 		if (symlinkat(text, dir, name) < 0)
 			return -errno;
-	} else if (mknodat(dir, name, st->st_mode & (S_IFMT | 0777), 0) < 0) {
+	} else if (mknodat(dir, name, st->st_mode & (S_IFMT | 0777), st->st_rdev) < 0) {
 		return -errno;
 	}
 	if (fchownat(dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 && geteuid() == 0)
@@ -204,6 +196,21 @@ static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
 	if (!S_ISLNK(st->st_mode))
 		(void)fchmodat(dir, name, st->st_mode & 07777, 0);
 	(void)utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
+	return 0;
+}
+
+/* Symlinks, FIFOs and sockets: made anew. */
+static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
+{
+	const char *name;
+	bv_autofd int src = real_open(v, l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
+
+	if (src < 0)
+		return src;
+	bv_autofd int dir = upper_parent_fd(v, l, &name);
+	int r = dir < 0 ? dir : special_copy(src, st, dir, name);
+	if (r < 0)
+		return r;
 	l->probed = false;
 	if (l->path_fd >= 0)
 		close(l->path_fd);

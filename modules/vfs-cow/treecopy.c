@@ -105,29 +105,9 @@ static int copy_file(const struct treecopy *c, const char *path, const struct st
 static int copy_special(const struct treecopy *c, const char *path, const struct stat *st, int dir,
                         const char *name)
 {
-	const struct timespec times[2] = {st->st_atim, st->st_mtim};
-	char text[PATH_MAX];
 	bv_autofd int from = real_openat(c->from, path, O_PATH | O_NOFOLLOW, 0);
 
-	if (from < 0)
-		return from;
-	if (S_ISLNK(st->st_mode)) {
-		ssize_t n = readlinkat(from, "", text, sizeof(text) - 1);
-
-		if (n < 0)
-			return -errno;
-		text[n] = '\0';
-		if (symlinkat(text, dir, name) < 0)
-			return -errno;
-	} else if (mknodat(dir, name, st->st_mode, st->st_rdev) < 0) {
-		return -errno;
-	}
-	if (fchownat(dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 && geteuid() == 0)
-		return -errno;
-	if (!S_ISLNK(st->st_mode))
-		(void)fchmodat(dir, name, st->st_mode & 07777, 0);
-	(void)utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW);
-	return 0;
+	return from < 0 ? from : special_copy(from, st, dir, name);
 }
 
 static int copy_dir(struct treecopy *c, const char *path, const struct stat *st)

@@ -289,6 +289,9 @@ enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l,
 
 /* All bytes of a file, holes kept; may block; any thread. */
 int file_copy(int from, int to, off_t size);
+/* Makes dir/name of the symlink, FIFO, socket or device behind src (any descriptor), which is as *st
+ * says.  0 or -errno. */
+int special_copy(int src, const struct stat *st, int dir, const char *name);
 
 /* ---- synth.c ---- */
 int synth_lookup(struct vfs *v, struct bv_call *call, struct mount *m, const char *rel, struct bv_vfs_node **out);
