@@ -99,6 +99,8 @@ static int copy_file(const struct treecopy *c, const char *path, const struct st
 		r = file_copy(from, to, st->st_size);
 	if (r == 0)
 		upper_copy_meta(from, to, st);
+	else if (to >= 0)
+		(void)unlinkat(dir, name, 0);
 	return r;
 }
 
@@ -130,7 +132,8 @@ static int copy_dir(struct treecopy *c, const char *path, const struct stat *st)
 		r = treecopy_join(child, sizeof(child), path, name);
 		if (r == 0)
 			r = treecopy_entry(c, child);
-		if (r == -ENOENT)
+		/* It went, or something else is there now: as if it had gone before. */
+		if (r == -ENOENT || r == -ENOTDIR || r == -EISDIR || r == -ELOOP)
 			r = 0;
 	}
 	/* Its times change with every entry, so they come last. */
