@@ -65,15 +65,13 @@ static int names_of(int root, const char *path, struct strbuf *out)
 	for (const char *file = names_first(&raw); file && r == 0; file = names_next(&raw, file)) {
 		char name[NAME_MAX + 1];
 
-		switch (whiteout_read(dir, file, name)) {
-		case WHITEOUT_OF:
-			strbuf_add(out, name, strlen(name) + 1);
-			break;
-		case WHITEOUT_TEMP:
-			break;
-		default: /* below a directory of the layer's own any name may stand */
-			strbuf_add(out, file, strlen(file) + 1);
-		}
+		enum whiteout_kind kind = whiteout_read(dir, file, name);
+
+		if (kind == WHITEOUT_TEMP)
+			continue;
+		/* Below a directory of the layer's own any name may stand. */
+		const char *of = kind == WHITEOUT_OF && whiteout_looks_real(dir, file) ? name : file;
+		strbuf_add(out, of, strlen(of) + 1);
 	}
 	return r;
 }

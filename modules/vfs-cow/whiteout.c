@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cleanup.h>
@@ -52,12 +53,20 @@ void whiteout_drop(int dir, const char *name)
 	(void)unlinkat(dir, file, 0);
 }
 
+bool whiteout_looks_real(int dir, const char *file)
+{
+	struct stat st;
+
+	return fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & 07177) &&
+	       (st.st_size == 0 || strncmp(file, LONG, sizeof(LONG) - 1) == 0);
+}
+
 bool whiteout_there(int dir, const char *name)
 {
 	char file[NAME_MAX + 1];
 
 	file_name(name, file);
-	return faccessat(dir, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return whiteout_looks_real(dir, file);
 }
 
 static bool is_name(const char *name)

@@ -12,6 +12,10 @@
 int whiteout_make(int dir, const char *name);
 void whiteout_drop(int dir, const char *name);
 bool whiteout_there(int dir, const char *name);
+/* For who does not know whether the directory is merged: below one that is the upper's alone a guest may
+ * give such names to files of its own.  A whiteout's file is its supervisor's alone, and empty unless
+ * it holds a long name. */
+bool whiteout_looks_real(int dir, const char *file);
 
 enum whiteout_kind {
 	WHITEOUT_NONE, /* an entry as any other */

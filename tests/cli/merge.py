@@ -99,10 +99,13 @@ ok(run("commit", "m").err.count(b"conflict: ") == 2, "of either side", [run("com
 # Odd names, and names that the format itself uses.
 fresh()
 sh("a", "mkdir n; touch n/.wh.x 'n/new\nline'; rm -r dir; mkdir dir; touch dir/.wh.in dir/new")
-sh("b", r"mkdir n; touch n/$(printf %0255d 7) n/$(printf '\377'); rm old/x")
+sh("b", r"mkdir n; echo mine >n/.wh.y; mkdir n/.wh.z; echo too >n/.wh.z/in; touch n/$(printf %0255d 7) n/$(printf '\377'); rm old/x")
 check("odd names", run("merge", "a", "b", "--into", "m"), 0, b"", b"")
 r = sh("m", "ls -A n dir old | od -v -An -c | tr -d ' \\n'")
 ok(r.status == 0 and b"new\\nline" in r.out and b"377" in r.out and b"0" * 254 + b"7" in r.out and b".wh.x" in r.out and b"dir:" in r.out, "are all there", [r.out, r.err])
+
+r = sh("m", "cat n/.wh.y n/.wh.z/in; ls n")
+ok(r.status == 0 and r.out.startswith(b"mine\ntoo\n"), "files of guests that only look like whiteouts", [r.out, r.err])
 
 # Misuse.
 check("without --into", run("merge", "a", "b"), 2, b"", b"--into NEW is missing")

@@ -129,14 +129,12 @@ static int special(struct packing *p, const char *path)
 	                       : -1;
 	if (fd < 0)
 		return oci_fail("%s: %s", path, strerror(errno));
-	switch (whiteout_read(fd, name, hidden)) {
-	case WHITEOUT_OF:
-		return write_whiteout(p, dir, path, fd, hidden) < 0 ? -1 : 1;
-	case WHITEOUT_TEMP:
+	enum whiteout_kind kind = whiteout_read(fd, name, hidden);
+	if (kind == WHITEOUT_TEMP)
 		return 1;
-	default:
-		return oci_fail("%s: images cannot have names that begin with " WHITEOUT, path);
-	}
+	if (kind == WHITEOUT_OF && whiteout_looks_real(fd, name))
+		return write_whiteout(p, dir, path, fd, hidden) < 0 ? -1 : 1;
+	return oci_fail("%s: images cannot have names that begin with " WHITEOUT, path);
 }
 
 static int write_entry(struct packing *p, struct archive_entry *e)
