@@ -112,6 +112,10 @@ make(gzip.compress(layer((w + "f", "1"), (w + "g", "1"), (w + "d/x", "1"), (w + 
 check("layers upon layers", run("import", "s", "--oci", image), 0, b"", b"")
 ok(sh("s", "cat f q r/in d/z; ls g b d/x d/y 2>/dev/null; ls d").out == b"1now a file22z\n", "whiteouts hide those below only", [sh("s", "cat f q r/in d/z; ls d g b")])
 ok(changes("s") == {"f": "A", "q": "A", "r": "A", "r/in": "A", "d": "A", "d/z": "A", "b": "D"}, "and are changes", [changes("s")])
+make(layer((w + "own/f", "1"), (w + "own/sub/g", "1"), (w + "old/y", "1")),
+     layer((w + "own/.wh.f", ""), (w + "own/sub/.wh..wh..opq", ""), (w + "own/sub/h", "2"), (w + "old/.wh.x", "")))
+check("whiteouts where the host has nothing", run("import", "own", "--oci", image), 0, b"", b"")
+ok(sh("own", "ls -A own own/sub old").out == b"old:\ny\n\nown:\nsub\n\nown/sub:\nh\n", "leave no files", [sh("own", "ls -A own own/sub old").out])
 make(layer((w + "f", "1")), mode="w:gz")
 check("a compressed image", run("import", "z", "--oci", image), 0, b"", b"")
 make(b"")

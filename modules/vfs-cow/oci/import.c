@@ -25,6 +25,8 @@ int oci_import(int tree, const char *file)
 		else
 			r = unpack_layer(tree, file, digest);
 	}
+	if (r == 0)
+		r = prune_whiteouts(tree);
 	json_decref(manifest);
 	return r;
 }

@@ -55,6 +55,10 @@ json_t *layout_manifest(const char *file);
 /* "blobs/sha256/HEX" of a digest. */
 int layout_blob(const char *digest, char *out, size_t size);
 
+/* ---- prune.c ---- */
+/* After the last layer. */
+int prune_whiteouts(int tree);
+
 /* ---- unpack.c: one layer into the tree ---- */
 int unpack_layer(int tree, const char *file, const char *digest);
 /* A member's path without "./" and "//": false when it leads out, or nowhere. */
