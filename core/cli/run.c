@@ -16,6 +16,7 @@ enum {
 	O_HIDE,
 	O_BIND,
 	O_NET,
+	O_QUOTA,
 	O_WAIT_ALL,
 	O_DIFF,
 	O_JSON,
@@ -26,18 +27,29 @@ enum {
 
 static const struct option long_options[] = {
 	{"json", no_argument, NULL, O_JSON}, /* diff only; run starts behind these */
-	{"stat", no_argument, NULL, O_STAT},       {"patch", no_argument, NULL, 'p'},
+	{"stat", no_argument, NULL, O_STAT},
+	{"patch", no_argument, NULL, 'p'},
 	{"who", no_argument, NULL, O_WHO},
 #define DIFF_ONLY 4
-	{"name", required_argument, NULL, O_NAME}, {"config", required_argument, NULL, 'c'},
-	{"option", required_argument, NULL, 'o'},  {"env", required_argument, NULL, 'e'},
-	{"env-all", no_argument, NULL, O_ENV_ALL}, {"rw", required_argument, NULL, O_RW},
-	{"ro", required_argument, NULL, O_RO},     {"hide", required_argument, NULL, O_HIDE},
-	{"bind", required_argument, NULL, O_BIND}, {"net", required_argument, NULL, O_NET},
-	{"tty", no_argument, NULL, 't'},           {"wait-all", no_argument, NULL, O_WAIT_ALL},
-	{"diff", optional_argument, NULL, O_DIFF}, {"chdir", required_argument, NULL, 'C'},
-	{"verbose", no_argument, NULL, 'v'},       {"quiet", no_argument, NULL, 'q'},
-	{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	{"name", required_argument, NULL, O_NAME},
+	{"config", required_argument, NULL, 'c'},
+	{"option", required_argument, NULL, 'o'},
+	{"env", required_argument, NULL, 'e'},
+	{"env-all", no_argument, NULL, O_ENV_ALL},
+	{"rw", required_argument, NULL, O_RW},
+	{"ro", required_argument, NULL, O_RO},
+	{"hide", required_argument, NULL, O_HIDE},
+	{"bind", required_argument, NULL, O_BIND},
+	{"net", required_argument, NULL, O_NET},
+	{"quota", required_argument, NULL, O_QUOTA},
+	{"tty", no_argument, NULL, 't'},
+	{"wait-all", no_argument, NULL, O_WAIT_ALL},
+	{"diff", optional_argument, NULL, O_DIFF},
+	{"chdir", required_argument, NULL, 'C'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
 };
 
 struct parse {
@@ -117,6 +129,8 @@ static int take(struct parse *p, int c)
 		return settings_bind(s, optarg, &p->err);
 	case O_NET:
 		return parse_net(p);
+	case O_QUOTA:
+		return settings_add(s, "vfs-cow", "quota", optarg, "--quota", false, &p->err);
 	case 't':
 		p->o.tty = true;
 		return 0;

@@ -14,23 +14,24 @@ static int version_command(int argc, char **argv);
 	"  -c, --config FILE        read FILE instead of the usual configuration\n" \
 	"  -o, --option S.KEY=VALUE set KEY of section S, as a line of bvisor.ini would\n"
 
-#define RUN_HELP                                                                           \
-	CONFIG_HELP                                                                        \
-	"  -e, --env K=V            set a variable of the guest; -e K passes the host's\n" \
-	"      --env-all            pass the host's whole environment\n"                   \
-	"                           (default: PATH HOME USER LANG TERM TMPDIR only)\n"     \
-	"      --rw DIR             let writes below DIR reach the host\n"                 \
-	"      --ro DIR             show DIR, refuse every write below it\n"               \
-	"      --hide PATH          do not show PATH\n"                                    \
-	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                      \
-	"      --net none|host      network of the guest (default: none)\n"                \
-	"      --name NAME          keep the sandbox under this name and go on in it\n"    \
-	"  -t, --tty                give the guest a terminal of its own\n"                \
-	"      --wait-all           end with the last guest process, not with the first\n" \
-	"      --diff[=HOW]         print what changed at the end: text, json, stat, patch\n" \
-	"  -C, --chdir DIR          start in DIR of the sandbox\n"                         \
-	"  -v, --verbose            say more; twice: everything\n"                         \
-	"  -q, --quiet              errors only\n"                                         \
+#define RUN_HELP                                                                                 \
+	CONFIG_HELP                                                                              \
+	"  -e, --env K=V            set a variable of the guest; -e K passes the host's\n"       \
+	"      --env-all            pass the host's whole environment\n"                         \
+	"                           (default: PATH HOME USER LANG TERM TMPDIR only)\n"           \
+	"      --rw DIR             let writes below DIR reach the host\n"                       \
+	"      --ro DIR             show DIR, refuse every write below it\n"                     \
+	"      --hide PATH          do not show PATH\n"                                          \
+	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                            \
+	"      --net none|host      network of the guest (default: none)\n"                      \
+	"      --quota SIZE         how much the guest may write (64M, 2G; default: no limit)\n" \
+	"      --name NAME          keep the sandbox under this name and go on in it\n"          \
+	"  -t, --tty                give the guest a terminal of its own\n"                      \
+	"      --wait-all           end with the last guest process, not with the first\n"       \
+	"      --diff[=HOW]         print what changed at the end: text, json, stat, patch\n"    \
+	"  -C, --chdir DIR          start in DIR of the sandbox\n"                               \
+	"  -v, --verbose            say more; twice: everything\n"                               \
+	"  -q, --quiet              errors only\n"                                               \
 	"  -h, --help               show this\n"
 
 static const struct command commands[] = {

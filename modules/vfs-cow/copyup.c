@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 
 #include "origin.h"
+#include "quota.h"
 #include "whiteout.h"
 
 /* A file being filled. */
@@ -162,8 +163,15 @@ static int copyup_file(struct vfs *v, struct loc *l, unsigned flags)
 	struct stat st;
 	bv_autofd int src = -1;
 	int r = prepare(v, l, &b, &src, &st);
+	uint64_t size = r == 0 && !(flags & COPYUP_NODATA) ? quota_size((uint64_t)st.st_size) : 0;
 
-	if (r == 0 && !(flags & COPYUP_NODATA) && st.st_size > 0 && ioctl(b.fd, FICLONE, src) < 0) {
+	if (r == 0)
+		r = quota_take(v, size, 1);
+	if (r < 0) {
+		blank_fini(&b);
+		return r;
+	}
+	if (!(flags & COPYUP_NODATA) && st.st_size > 0 && ioctl(b.fd, FICLONE, src) < 0) {
 		if ((uint64_t)st.st_size > v->conf->copyup_inline)
 			r = COPYUP_LATER;
 		else
@@ -171,6 +179,8 @@ static int copyup_file(struct vfs *v, struct loc *l, unsigned flags)
 	}
 	if (r == 0)
 		r = settle(v, l, &b, src, &st);
+	if (r != 0)
+		quota_give(v, size, 1);
 	blank_fini(&b);
 	return r;
 }
@@ -208,9 +218,14 @@ static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
 	if (src < 0)
 		return src;
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
-	int r = dir < 0 ? dir : special_copy(src, st, dir, name);
+	int r = dir < 0 ? dir : quota_take(v, 0, 1);
 	if (r < 0)
 		return r;
+	r = special_copy(src, st, dir, name);
+	if (r < 0) {
+		quota_give(v, 0, 1);
+		return r;
+	}
 	l->probed = false;
 	if (l->path_fd >= 0)
 		close(l->path_fd);
@@ -292,7 +307,12 @@ static enum bv_verdict job_done(struct bv_call *call, void *arg)
 	bv_handler_fn *handler = j->handler;
 	int r = j->result;
 
+	/* What is not put in place is given back. */
+	uint64_t size = quota_size((uint64_t)j->st.st_size);
+	bool placed = false;
+
 	if (!call) {
+		quota_give(v, size, 1);
 		job_free(j);
 		return BV_PASS;
 	}
@@ -303,12 +323,14 @@ static enum bv_verdict job_done(struct bv_call *call, void *arg)
 		if (r == 0) {
 			/* Somebody else's copy may have come first: then ours is not needed. */
 			if (l.view == V_LOWER && S_ISREG(l.st.st_mode) && l.st.st_ino == j->st.st_ino)
-				r = settle(v, &l, &j->blank, j->src, &j->st);
+				placed = (r = settle(v, &l, &j->blank, j->src, &j->st)) == 0;
 			loc_fini(&l);
 		} else {
 			r = 0; /* it went away: the handler, run again, will say so */
 		}
 	}
+	if (!placed)
+		quota_give(v, size, 1);
 	job_free(j);
 	return r < 0 ? REPLY(v, call, r) : handler(v, call);
 }
@@ -324,6 +346,8 @@ enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l,
 	j->handler = handler;
 	memcpy(j->path, l->path, l->len + 1);
 	int r = prepare(v, l, &j->blank, &j->src, &j->st);
+	if (r == 0)
+		r = quota_take(v, quota_size((uint64_t)j->st.st_size), 1);
 	if (r < 0) {
 		job_free(j);
 		return REPLY(v, call, r);

@@ -2,6 +2,8 @@
 /* Directory entries: finding the place of one, making something there, removing it. */
 #include "entry.h"
 
+#include "quota.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,14 +76,20 @@ static int make_at(struct vfs *v, struct bv_call *call, struct loc *l, const str
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
 	if (dir < 0)
 		return dir;
-	bool rw = l->dir_view == V_RW;
-	int r = rw ? v->host->as_guest(call) : 0;
+	bool rw = l->dir_view == V_RW, counts = !rw && m->mask >= 0;
+	uint64_t bytes = counts && m->is_dir ? QUOTA_BLOCK : 0;
+	int r = quota_take(v, bytes, counts);
+	if (r == 0 && rw)
+		r = v->host->as_guest(call);
 	/* The parent was resolved and the name holds no slash: nothing is followed. */
 	if (r == 0)
 		r = make_real(dir, name, m);
 	v->host->as_creds(NULL);
-	if (r < 0)
+	if (r < 0) {
+		if (r != -ENOSPC || !v->quota)
+			quota_give(v, bytes, counts);
 		return r;
+	}
 	if (!rw && m->mask >= 0)
 		r = upper_own(v, call, dir, name);
 	if (r == 0)
@@ -173,8 +181,11 @@ int entry_unlink(struct vfs *v, struct bv_call *call, struct loc *l)
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
 	if (dir < 0)
 		return dir;
+	int r = quota_removal(v, dir, name);
+	if (r < 0)
+		return r;
 	/* The whiteout first: on a full disk the file stays, and the lower one is not laid bare. */
-	int r = upper_removed(v, l);
+	r = upper_removed(v, l);
 	if (r < 0 || unlinkat(dir, name, 0) == 0)
 		return r;
 	r = -errno;

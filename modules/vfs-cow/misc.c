@@ -2,12 +2,13 @@
 /* Calls by path that fit nowhere else: truncate, statfs, inotify_add_watch. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
-#include "vfs.h"
+#include "quota.h"
 
 /* Exactly the object that was found and checked, as the guest; a path could be another by now. */
 static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t length)
@@ -20,10 +21,19 @@ static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t 
 	if (fd < 0)
 		return fd;
 	real_fd_path(path, fd);
-	int r = v->host->as_guest(call);
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	uint64_t old = quota_counted(&st), new = quota_size((uint64_t)length);
+	bool counts = l->view != V_RW && S_ISREG(st.st_mode);
+	int r = counts && new > old ? quota_take(v, new - old, 0) : 0;
+	if (r == 0)
+		r = v->host->as_guest(call);
 	if (r == 0)
 		r = truncate(path, length) < 0 ? -errno : 0;
 	v->host->as_creds(NULL);
+	if (counts && (new < old || r < 0))
+		quota_freed(v);
 	return r;
 }
 
@@ -76,12 +86,40 @@ static int statfs_of(struct vfs *v, struct loc *l, struct statfs *st)
 		return fd;
 	if (fstatfs(fd, st) < 0)
 		return -errno;
+	/* A module's file is a memfd of ours. */
+	if (l->view == V_SYNTH && st->f_type == TMPFS_MAGIC && l->mount->fd >= 0 &&
+	    fstatfs(l->mount->fd, st) < 0)
+		return -errno;
 	/* What may be written is decided here and not by the host's mount flags. */
 	if (l->view == V_RO)
 		st->f_flags |= ST_RDONLY;
 	else if (l->view == V_LOWER || l->view == V_MERGED)
 		st->f_flags &= ~ST_RDONLY;
+	/* What may still be written goes to the store, wherever the place is. */
+	struct statfs store;
+	if ((l->view == V_LOWER || l->view == V_MERGED ||
+	     (v->quota && (l->view == V_UPPER || (l->view == V_ANON && l->ours)))) &&
+	    fstatfs(v->upper.root_fd, &store) == 0)
+		quota_statfs(v, &store, st);
 	return 0;
+}
+
+BV_SYSCALL(fstatfs)
+{
+	struct vfs *v = self;
+	struct statfs st;
+	struct loc l;
+
+	if (quota_unsure(v, call))
+		return quota_measure(v, call);
+	int r = vfs_loc_fd(v, call, (int)call->arg[0], &l);
+	if (r < 0)
+		return REPLY(v, call, r);
+	r = statfs_of(v, &l, &st);
+	loc_fini(&l);
+	if (r == 0)
+		r = v->host->mem_write(call, call->arg[1], &st, sizeof(st));
+	return REPLY(v, call, r);
 }
 
 BV_SYSCALL(statfs)
@@ -90,6 +128,8 @@ BV_SYSCALL(statfs)
 	struct statfs st;
 	struct loc l;
 
+	if (quota_unsure(v, call))
+		return quota_measure(v, call);
 	int r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], W_PROBE, &l);
 	if (r < 0)
 		return REPLY(v, call, r);
@@ -158,8 +198,9 @@ BV_SYSCALL(inotify_add_watch)
 }
 
 const struct bv_handler misc_handlers[] = {
-    BV_ON(truncate, BV_SERVE),
-    BV_ON(statfs, BV_SERVE),
-    BV_ON(inotify_add_watch, BV_SERVE),
-    {0},
+	BV_ON(truncate, BV_SERVE),
+	BV_ON(statfs, BV_SERVE),
+	BV_ON(fstatfs, BV_SERVE),
+	BV_ON(inotify_add_watch, BV_SERVE),
+	{0},
 };

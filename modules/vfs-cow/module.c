@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "device.h"
-#include "vfs.h"
+#include "quota.h"
 
 static const struct bv_option options[] = {
 	{"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
@@ -43,14 +43,23 @@ static const struct bv_option options[] = {
 	{"provenance", BV_OPT_ENUM, offsetof(struct conf, provenance), "kept", "kept|all|no",
          "Which sandboxes record what command changed each path, for diff --who: those that are "
          "kept, all, none."},
+	{"quota", BV_OPT_SIZE, offsetof(struct conf, quota), "0", NULL,
+         "How many bytes the upper layer may hold; more is ENOSPC inside, and df shows it. 0: as "
+         "many "
+         "as its file system. With a quota write(2) and its like trap."},
+	{"quota_files", BV_OPT_SIZE, offsetof(struct conf, quota_files), "0", NULL,
+         "How many files, directories and other objects it may hold; 0: as many as its file "
+         "system."},
 	{"copyup_inline", BV_OPT_SIZE, offsetof(struct conf, copyup_inline), "256K", NULL,
          "Files up to this size are copied up at once; bigger ones by a worker, so that nobody "
          "waits for them."},
 };
 
 static const struct handler_table tables[] = {
-    {open_handlers}, {stat_handlers}, {dir_handlers},      {rename_handlers}, {link_handlers}, {meta_handlers},
-    {xattr_handlers}, {getdents_handlers}, {exec_handlers}, {cwd_handlers},    {misc_handlers},
+	{open_handlers}, {stat_handlers}, {dir_handlers},   {rename_handlers},
+	{link_handlers}, {meta_handlers}, {xattr_handlers}, {getdents_handlers},
+	{exec_handlers}, {cwd_handlers},  {misc_handlers},  {quota_handlers},
+	{NULL},
 };
 
 static void free_mounts(struct vfs *v)
@@ -75,6 +84,7 @@ static void fini(void *self)
 		return;
 	listing_free_all(v);
 	exec_fini(v);
+	quota_fini(v);
 	store_close(v);
 	moved_free(v);
 	wall_free(v);
@@ -97,9 +107,16 @@ static int start(struct vfs *v)
 	r = exec_init(v);
 	if (r < 0)
 		return r;
-	for (size_t t = 0; t < BV_ROWS_OF(tables) && r == 0; t++)
+	v->tables = tables;
+	r = quota_init(v);
+	if (r == 0 && v->quota)
+		r = quota_rules(v);
+	for (size_t t = 0; tables[t].rows && r == 0; t++) {
+		if (tables[t].rows == quota_handlers && !v->quota)
+			continue;
 		for (const struct bv_handler *row = tables[t].rows; row->syscall && r == 0; row++)
 			r = v->host->route(v->self, row);
+	}
 	if (r == 0)
 		r = v->host->provide(v->self, BV_VFS_SERVICE, &v->svc.head);
 	if (r == 0)

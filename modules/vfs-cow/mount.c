@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 
-#include "vfs.h"
+#include "quota.h"
 
 static int fail(struct vfs *v, const char *key, const char *value, const char *why)
 {
@@ -298,6 +298,14 @@ int mount_setup(struct vfs *v)
 	return hide_devices(v);
 }
 
+static int make_dir(struct vfs *v, const char *path)
+{
+	if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	quota_note(v, QUOTA_BLOCK, 1);
+	return 0;
+}
+
 /* The directories that lead from a private one to the places of further rules inside it. */
 static int make_nested(struct vfs *v, const struct node *n)
 {
@@ -308,9 +316,9 @@ static int make_nested(struct vfs *v, const struct node *n)
 		if (c->mount)
 			continue;
 		tree_path(c, path);
-		if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		r = make_nested(v, c);
+		r = make_dir(v, path);
+		if (r == 0)
+			r = make_nested(v, c);
 	}
 	return r;
 }
@@ -324,8 +332,9 @@ static int make_private(struct vfs *v, struct mount *m)
 	for (char *p = strchr(path + 1, '/');; p = strchr(p + 1, '/')) {
 		if (p)
 			*p = '\0';
-		if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0 && errno != EEXIST)
-			return -errno;
+		int r = make_dir(v, path);
+		if (r < 0)
+			return r;
 		if (!p)
 			break;
 		*p = '/';

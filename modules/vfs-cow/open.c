@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "device.h"
+#include "quota.h"
 #include "vfs.h"
 #include "who.h"
 
@@ -233,6 +234,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 		fd = real_open(v, l, l->view, flags, 0);
 	}
 	if (fd >= 0 && write && l->view == V_UPPER) {
+		if (q->flags & O_TRUNC)
+			quota_freed(v);
 		v->host->as_creds(NULL);
 		who_note(v, l->path);
 	}
@@ -261,28 +264,36 @@ static enum bv_verdict create(const struct request *q, struct loc *l)
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
 	if (dir < 0)
 		return REPLY(v, q->call, dir);
+	bool rw = l->dir_view == V_RW;
+	r = quota_take(v, 0, !rw);
+	if (r < 0)
+		return REPLY(v, q->call, r);
 	/* In an rw mount the host's own checks decide, as the guest; the upper is ours. */
-	if (l->dir_view == V_RW)
+	if (rw)
 		v->host->as_guest(q->call);
 	else
 		flags |= O_EXCL;
 	mode_t old = umask((mode_t)mask);
 	bv_autofd int fd = real_openat(dir, name, flags | O_CREAT | O_NOFOLLOW, q->mode);
 	umask(old);
-	if (fd < 0)
-		return REPLY(v, q->call, fd);
-	if (l->dir_view != V_RW) {
+	if (fd < 0) {
+		quota_give(v, 0, !rw);
+		return v->host->reply(q->call, fd);
+	}
+	if (!rw) {
 		r = upper_own(v, q->call, dir, name);
 		if (r == 0)
 			r = upper_created(v, l, false);
 		if (r < 0) {
 			(void)unlinkat(dir, name, 0);
+			quota_give(v, 0, 1);
 			return REPLY(v, q->call, r);
 		}
 	}
 	/* A guest without a free number has made nothing: the kernel looks for one first. */
 	int n = v->host->add_fd(q->call, fd, -1, (unsigned)q->flags & O_CLOEXEC);
-	if (n == -EMFILE && l->dir_view != V_RW) {
+	if (n == -EMFILE && !rw) {
+		quota_give(v, 0, 1);
 		(void)unlinkat(dir, name, 0);
 		(void)upper_removed(v, l);
 	}
@@ -304,6 +315,9 @@ static enum bv_verdict open_tmpfile(const struct request *q, struct loc *l)
 		return REPLY(v, q->call, mask);
 	v->host->as_creds(NULL);
 	r = upper_dir(v, l);
+	bool counts = l->view != V_RW;
+	if (r == 0)
+		r = quota_take(v, 0, counts);
 	if (r < 0)
 		return REPLY(v, q->call, r);
 	mode_t old = umask((mode_t)mask);
@@ -314,6 +328,12 @@ static enum bv_verdict open_tmpfile(const struct request *q, struct loc *l)
 
 		if (v->host->creds(q->call, &c) == 0 && (c.fsuid || c.fsgid))
 			(void)!fchown(fd, c.fsuid, c.fsgid);
+	}
+	if (fd < 0)
+		quota_give(v, 0, counts);
+	else if (counts && quota_nameless(v, fd) < 0) {
+		close(fd);
+		fd = -ENOSPC;
 	}
 	return give(q, fd);
 }

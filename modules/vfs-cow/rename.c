@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "flatten.h"
+#include "quota.h"
 
 #define NOTHING_TO_DO 2
 
@@ -138,6 +139,8 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 		return to_fd;
 	if (rw)
 		r = v->host->as_guest(call);
+	if (r == 0 && !rw && !exchange && to->l.probed && to->l.view == V_UPPER)
+		r = quota_removal(v, to_fd, to_name);
 	/* RENAME_NOREPLACE was decided on the virtual tree; in an rw mount the host decides again. */
 	if (r == 0)
 		r = syscall(SYS_renameat2, from_fd, from_name, to_fd, to_name, rw ? flags : flags & RENAME_EXCHANGE) < 0

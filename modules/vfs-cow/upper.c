@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "origin.h"
+#include "quota.h"
 #include "whiteout.h"
 #include "who.h"
 
@@ -29,8 +30,14 @@ static int mirror_one(struct vfs *v, struct loc *l, struct node *parent, const c
 
 		if (dir < 0)
 			return dir;
-		if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
-			return -errno;
+		int r = quota_take(v, QUOTA_BLOCK, 1);
+		if (r < 0)
+			return r;
+		if (mkdirat(dir, name, 0700) < 0) {
+			quota_give(v, QUOTA_BLOCK, 1);
+			if (errno != EEXIST)
+				return -errno;
+		}
 	}
 	bv_autofd int upper = real_open(v, l, V_UPPER, O_PATH | O_DIRECTORY, 0);
 	if (upper < 0)
@@ -211,6 +218,7 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 	bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
 	if (dir < 0)
 		return dir;
+	quota_note(v, 0, n->had_lower);
 	if (n->had_lower)
 		return whiteout_make(dir, name);
 	whiteout_drop(dir, name);
@@ -224,6 +232,7 @@ int upper_removed(struct vfs *v, struct loc *l)
 
 	if (v->moved)
 		moved_drop(v, l->path);
+	quota_freed(v);
 	if (l->dir_view != V_RW)
 		who_note(v, l->path);
 	if (l->dir_view == V_RW || l->dir_view == V_UPPER) {
@@ -245,6 +254,7 @@ int upper_removed(struct vfs *v, struct loc *l)
 
 		if (dir < 0)
 			return dir;
+		quota_note(v, 0, lower);
 		if (lower)
 			r = whiteout_make(dir, name);
 		else

@@ -13,6 +13,7 @@
  * the upper is plain.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
@@ -116,6 +117,7 @@ struct conf {
 	struct bv_strings dev;     /* words: allowed names below /dev */
 	int kernel_opens;
 	int provenance; /* PROVENANCE_* */
+	uint64_t quota, quota_files; /* 0: none */
 	uint64_t copyup_inline;    /* bigger copy-ups go to a worker */
 };
 
@@ -143,6 +145,8 @@ struct vfs {
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
+	struct quota *quota; /* quota.c; NULL: none */
+	const struct handler_table *tables; /* what may be routed; ends with an empty one */
 	struct whos *who; /* who.c; NULL: not recorded */
 	pid_t actor; /* the thread whose call named a path last; 0: none did */
 	struct origin *origins; /* origin.c */
@@ -354,7 +358,11 @@ struct handler_table {
 extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[], link_handlers[],
 	meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[], cwd_handlers[], misc_handlers[];
 
-/* Scratch for a path on the stack of a handler. */
-#define REPLY(v, call, r) ((v)->host->reply((call), (r)))
+#define REPLY(v, call, r) vfs_reply((v), (call), (r))
+enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call); /* quota.c */
+static inline enum bv_verdict vfs_reply(struct vfs *v, struct bv_call *call, int64_t r)
+{
+	return r == -ENOSPC && v->quota ? quota_reply(v, call) : v->host->reply(call, r);
+}
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "quota.h"
 #include "target.h"
 
 #define NAME_SIZE 256       /* XATTR_NAME_MAX + NUL, limits.h of the kernel */
@@ -191,8 +192,17 @@ static int apply(struct vfs *v, struct bv_call *call, struct target *t, const vo
 	const struct change *c = arg;
 
 	/* A symlink, too, is named by our magic link, which leads to it and not on from it. */
-	if (c->value)
+	if (c->value) {
+		/* Small ones find room in the inode; how much others take, the file system knows. */
+		int r = t->l.view != V_RW && c->size > 128 ? quota_take(v, quota_size(c->size), 0)
+		                                           : 0;
+
+		if (r < 0)
+			return r;
+		if (c->size > 128)
+			quota_freed(v);
 		return setxattr(t->path, c->name, c->value, c->size, c->flags) < 0 ? -errno : 0;
+	}
 	return removexattr(t->path, c->name) < 0 ? -errno : 0;
 }
 
