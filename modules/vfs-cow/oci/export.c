@@ -212,7 +212,8 @@ static struct archive *tar_new(void)
 	struct archive *tar = archive_write_new();
 
 	if (tar) {
-		archive_write_set_format_pax_restricted(tar);
+		/* Not the restricted one, which writes times in whole seconds. */
+		archive_write_set_format_pax(tar);
 		archive_write_set_bytes_in_last_block(tar, 1);
 	}
 	return tar;

@@ -30,12 +30,20 @@ static int prune(int tree, const char *path, bool merged)
 	bv_autofd int dir = real_openat(tree, path, O_RDONLY | O_DIRECTORY, 0);
 	int r = dir == -EACCES ? 0 : dir < 0 ? dir : names_read(fcntl(dir, F_DUPFD_CLOEXEC, 3), &names);
 
+	struct stat before;
+	bool pruned = false;
+
+	if (r == 0 && dir >= 0 && fstat(dir, &before) < 0)
+		r = -errno;
 	for (const char *name = names_first(&names); name && r == 0; name = names_next(&names, name)) {
 		char hidden[NAME_MAX + 1], child[PATH_MAX];
 		struct stat st;
 
 		if (whiteout_read(dir, name, hidden) == WHITEOUT_OF && whiteout_looks_real(dir, name)) {
-			r = !merged && unlinkat(dir, name, 0) < 0 ? -errno : 0;
+			if (!merged) {
+				r = unlinkat(dir, name, 0) < 0 ? -errno : 0;
+				pruned = true;
+			}
 			continue;
 		}
 		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
@@ -44,6 +52,9 @@ static int prune(int tree, const char *path, bool merged)
 			return -ENAMETOOLONG;
 		r = prune(tree, child, merged && !whiteout_there(dir, name) && host_has_dir(child));
 	}
+	/* Its times are the image's. */
+	if (r == 0 && pruned && futimens(dir, (const struct timespec[2]){before.st_atim, before.st_mtim}) < 0)
+		r = -errno;
 	return r;
 }
 

@@ -26,6 +26,7 @@ struct unpack {
 	const char *file, *digest;
 	bool files; /* the second time */
 	struct archive *disk;
+	struct strbuf times; /* of directories: a struct timespec each, and a path with its NUL */
 };
 
 bool unpack_path(const char *text, char *out, size_t size)
@@ -202,6 +203,34 @@ static int make_room(struct unpack *u, const char *path, bool is_dir)
 	return r < 0 ? oci_fail("%s: %s", path, strerror(-r)) : 0;
 }
 
+/* libarchive sets a directory's times late if it made it, and the first pass made some. */
+static void note_times(struct unpack *u, struct archive_entry *e, const char *path)
+{
+	const struct timespec t = {archive_entry_mtime(e), archive_entry_mtime_nsec(e)};
+
+	if (!archive_entry_mtime_is_set(e))
+		return;
+	strbuf_add(&u->times, &t, sizeof(t));
+	strbuf_add(&u->times, path, strlen(path) + 1);
+}
+
+static int set_times(struct unpack *u)
+{
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	for (size_t at = 0; !u->times.failed && at < u->times.len;) {
+		const char *name, *path = u->times.data + at + sizeof(t[1]);
+
+		memcpy(&t[1], u->times.data + at, sizeof(t[1]));
+		at += sizeof(t[1]) + strlen(path) + 1;
+		bv_autofd int fd = parent(u->tree, path, false, &name);
+		/* A later entry may have put something else there. */
+		if (fd >= 0 && utimensat(fd, name, t, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return oci_fail("%s: %s", path, strerror(errno));
+	}
+	return u->times.failed ? oci_fail("out of memory") : 0;
+}
+
 static int extract(struct unpack *u, struct archive *a, struct archive_entry *e, const char *path)
 {
 	char target[PATH_MAX];
@@ -221,6 +250,8 @@ static int extract(struct unpack *u, struct archive *a, struct archive_entry *e,
 	}
 	if (make_room(u, path, type == AE_IFDIR && !link) < 0)
 		return -1;
+	if (type == AE_IFDIR && !link)
+		note_times(u, e, path);
 	archive_entry_copy_pathname(e, path);
 	if (archive_write_header(u->disk, e) != ARCHIVE_OK)
 		return oci_fail("%s: %s", path, archive_error_string(u->disk));
@@ -353,6 +384,9 @@ int unpack_layer(int tree, const char *file, const char *digest)
 	if (r == 0 && archive_write_close(u.disk) < ARCHIVE_WARN)
 		r = oci_fail("%s", archive_error_string(u.disk));
 	archive_write_free(u.disk);
+	if (r == 0)
+		r = set_times(&u);
+	strbuf_fini(&u.times);
 	if (here >= 0) {
 		(void)!fchdir(here);
 		close(here);
