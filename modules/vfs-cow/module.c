@@ -56,10 +56,9 @@ static const struct bv_option options[] = {
 };
 
 static const struct handler_table tables[] = {
-	{open_handlers}, {stat_handlers}, {dir_handlers},   {rename_handlers},
-	{link_handlers}, {meta_handlers}, {xattr_handlers}, {getdents_handlers},
-	{exec_handlers}, {cwd_handlers},  {misc_handlers},  {quota_handlers},
-	{NULL},
+	{open_handlers}, {stat_handlers},  {dir_handlers},      {rename_handlers}, {link_handlers},
+	{meta_handlers}, {xattr_handlers}, {getdents_handlers}, {exec_handlers},   {cwd_handlers},
+	{misc_handlers}, {lock_handlers},  {flock_handlers},    {quota_handlers},  {NULL},
 };
 
 static void free_mounts(struct vfs *v)
@@ -85,6 +84,7 @@ static void fini(void *self)
 	listing_free_all(v);
 	exec_fini(v);
 	quota_fini(v);
+	flock_free(v);
 	store_close(v);
 	moved_free(v);
 	wall_free(v);
@@ -109,6 +109,8 @@ static int start(struct vfs *v)
 		return r;
 	v->tables = tables;
 	r = quota_init(v);
+	if (r == 0)
+		r = lock_rules(v);
 	if (r == 0 && v->quota)
 		r = quota_rules(v);
 	for (size_t t = 0; tables[t].rows && r == 0; t++) {

@@ -74,13 +74,13 @@ static int refuse(const struct target *t)
  * Is the descriptor in question open for writing?  One of a lower file is that only when the user
  * handed it in, as with a redirected standard output: it must stay the file the user meant.
  */
-static bool is_writable(const struct target *t)
+bool target_is_writable(const struct loc *l)
 {
 	int flags;
 
-	if (t->l.magic)
-		return t->l.fd_writable;
-	flags = t->l.fd < 0 ? -1 : fcntl(t->l.fd, F_GETFL);
+	if (l->magic)
+		return l->fd_writable;
+	flags = l->fd < 0 ? -1 : fcntl(l->fd, F_GETFL);
 	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY;
 }
 
@@ -101,20 +101,21 @@ static unsigned cloexec_of(const struct vfs *v, struct bv_call *call, int guest_
 }
 
 /* Other duplicates of the descriptor keep the old object; this number is what the guest used. */
-static int replace_fd(struct vfs *v, struct bv_call *call, const struct target *t)
+int target_replace_fd(struct vfs *v, struct bv_call *call, const struct loc *l, int guest_fd)
 {
-	bv_autofd int old = v->host->get_fd(call, t->guest_fd);
+	bv_autofd int old = v->host->get_fd(call, guest_fd);
 	int flags = old < 0 ? -1 : fcntl(old, F_GETFL);
 
 	if (flags < 0 || (flags & O_PATH))
 		return 0;
-	bv_autofd int fd = real_open(v, &t->l, V_UPPER, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
+	bv_autofd int fd =
+		real_open(v, l, V_UPPER, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
 	if (fd < 0)
 		return fd;
 	off_t at = lseek(old, 0, SEEK_CUR);
 	if (at > 0)
 		(void)lseek(fd, at, SEEK_SET);
-	int r = v->host->add_fd(call, fd, t->guest_fd, cloexec_of(v, call, t->guest_fd));
+	int r = v->host->add_fd(call, fd, guest_fd, cloexec_of(v, call, guest_fd));
 	return r < 0 ? r : 0;
 }
 
@@ -125,13 +126,13 @@ static int make_ready(struct vfs *v, struct bv_call *call, struct target *t)
 	int r = 0;
 
 	if (t->l.view == V_LOWER) {
-		if (is_writable(t))
+		if (target_is_writable(&t->l))
 			return -EPERM;
 		r = copyup(v, call, &t->l, 0);
 		copied = true;
 	}
 	if (r == 0 && copied && t->guest_fd >= 0 && t->l.view == V_UPPER)
-		r = replace_fd(v, call, t);
+		r = target_replace_fd(v, call, &t->l, t->guest_fd);
 	if (r != 0)
 		return r;
 	t->fd = copied || t->l.view == V_MERGED ? real_open(v, &t->l, V_UPPER, O_PATH | O_NOFOLLOW, 0)

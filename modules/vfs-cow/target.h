@@ -38,4 +38,9 @@ struct target_name {
 enum bv_verdict target_change(struct vfs *v, struct bv_call *call, bv_handler_fn *handler,
                               const struct target_name *name, const struct target_op *op, const void *arg);
 
+/* Is the descriptor that led to l open for writing? */
+bool target_is_writable(const struct loc *l);
+/* The guest's descriptor of a lower file, which l was, becomes one of its copy, which l is.  0, -errno. */
+int target_replace_fd(struct vfs *v, struct bv_call *call, const struct loc *l, int guest_fd);
+
 #endif

@@ -147,6 +147,7 @@ struct vfs {
 	struct bv_vfs svc;
 	struct quota *quota; /* quota.c; NULL: none */
 	const struct handler_table *tables; /* what may be routed; ends with an empty one */
+	struct flocks *flocks; /* flock.c */
 	struct whos *who; /* who.c; NULL: not recorded */
 	pid_t actor; /* the thread whose call named a path last; 0: none did */
 	struct origin *origins; /* origin.c */
@@ -355,8 +356,11 @@ int listing_is_empty(struct vfs *v, struct bv_call *call, struct loc *l);
 struct handler_table {
 	const struct bv_handler *rows; /* ends with an all-zero row */
 };
-extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[], link_handlers[],
-	meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[], cwd_handlers[], misc_handlers[];
+extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[],
+	link_handlers[], meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[],
+	cwd_handlers[], misc_handlers[], lock_handlers[], flock_handlers[];
+int lock_rules(struct vfs *v); /* locks.c */
+void flock_free(struct vfs *v); /* flock.c */
 
 #define REPLY(v, call, r) vfs_reply((v), (call), (r))
 enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call); /* quota.c */
