@@ -9,6 +9,7 @@ Modes:
   lower   the tree is the host's
   kept    the same, after one sequence in a sandbox that is kept: the second one begins with what
           that left in the layer
+  stacked three generations: the layer of a sandbox, what its fork did, and what the fork of that does
   upper   the tree was made by the sandbox itself
 
 Differences that are known and stay, with the row of docs/compatibility.md that gives the reason, are
@@ -71,17 +72,27 @@ class Tester:
         out = r.stdout.decode("utf-8", "backslashreplace").splitlines()
         return out + ([f"status {r.returncode} {r.stderr[-300:]!r}"] if r.returncode else [])
 
+    def must(self, *argv):
+        r = subprocess.run([self.bvisor, *argv], capture_output=True, env=self.env, check=False)
+        if r.returncode:
+            raise SystemExit(f"bvisor {' '.join(argv)}: {r.stderr.decode()}")
+
     def both(self, mode, first, ops):
-        """The two logs; first: what the layer went through before (mode kept)."""
+        """The two logs; first: the sequences that the layer went through before (modes kept, stacked)."""
         path = self.write("ops", ops)
         native, inside = self.fresh("n"), self.fresh("i", mode != "upper")
         box = [self.bvisor, "run", "--env-all"]
-        if mode == "kept":
+        if first:
             shutil.rmtree(self.env["XDG_STATE_HOME"], ignore_errors=True)
-            box += ["--name", "fsdiff"]
-            before = self.write("before", first)
+        for generation, sequence in enumerate(first):
+            before = self.write("before", sequence)
             self.run([self.fsd, "run", before, native])
-            self.run([*box, "--", self.fsd, "run", before, inside])
+            self.run([*box, "--name", f"g{generation}", "--", self.fsd, "run", before, inside])
+            if mode == "stacked":
+                self.must("snapshot", f"g{generation}", "t")
+                self.must("fork", f"g{generation}@t", f"g{generation + 1}")
+        if first:
+            box += ["--name", f"g{len(first) if mode == 'stacked' else 0}"]
         run = [self.fsd, "run", path, inside]
         if mode == "upper":
             run = ["sh", "-c", '"$1" tree "$4" && exec "$@"', "sh", *run]
@@ -125,7 +136,7 @@ def main():
     ap.add_argument("--ops", type=int, default=int(os.environ.get("FSDIFF_OPS", "100000")), help="operations in all")
     ap.add_argument("--length", type=int, default=1000, help="operations of one sequence")
     ap.add_argument("--seed", type=int, default=1, help="the first one")
-    ap.add_argument("--modes", default="lower,kept,upper")
+    ap.add_argument("--modes", default="lower,kept,stacked,upper")
     ap.add_argument("--failures", type=int, default=5, help="stop after so many")
     ap.add_argument("--shrink", type=int, default=60, help="seconds to shrink each")
     args = ap.parse_args()
@@ -140,7 +151,8 @@ def main():
     for mode in modes:
         failures = []
         for seed in range(args.seed, args.seed + each):
-            first, ops = (t.gen(seed + 1000000, 150) if mode == "kept" else []), t.gen(seed, args.length)
+            first = [t.gen(seed + 1000000 * i, 150) for i in range(1, {"kept": 2, "stacked": 3}.get(mode, 1))]
+            ops = t.gen(seed, args.length)
             found = t.differ(mode, first, ops)
             # What does not come a second time came from outside: the host's filesystem is shared.
             if found and not t.differ(mode, first, ops):
@@ -152,10 +164,9 @@ def main():
                 ops = ops[:found[0] + 1]
             end = time.monotonic() + args.shrink
             ops = t.shrink(mode, first, ops, end)
-            if mode == "kept":
-                first = shrink_first(t, first, ops, end)
+            first = shrink_first(t, mode, first, ops, end)
             _, a, b = t.differ(mode, first, ops) or (0, "it did not come again", "")
-            failures.append([f"seed {seed}, {len(ops)} operations:"] + (["before: " + o.strip() for o in first[-40:]] if mode == "kept" else []) +
+            failures.append([f"seed {seed}, {len(ops)} operations:"] + [f"before ({i}): " + o.strip() for i, sequence in enumerate(first) for o in sequence[-40:]] +
                             [o.strip() for o in ops[-40:]] + ["native: " + a[:300], "inside: " + b[:300]] +
                             (["first seen: " + found[1][:300], "inside:     " + found[2][:300]] if (a, b) != found[1:] else []))
             if len(failures) >= args.failures:
@@ -164,17 +175,20 @@ def main():
     return tap.done()
 
 
-def shrink_first(t, first, ops, end):
-    n = len(first)
-    while n and time.monotonic() < end:
-        for at in range(0, len(first), n):
-            rest = first[:at] + first[at + n:]
-            if t.differ("kept", rest, ops):
-                first = rest
-                break
-        else:
-            n //= 2
-        n = min(n, len(first))
+def shrink_first(t, mode, first, ops, end):
+    """As few operations as will do of each sequence before; an empty one still makes its generation."""
+    for i, sequence in enumerate(first):
+        n = len(sequence)
+        while n and time.monotonic() < end:
+            for at in range(0, len(sequence), n):
+                rest = sequence[:at] + sequence[at + n:]
+                if t.differ(mode, first[:i] + [rest] + first[i + 1:], ops):
+                    sequence = rest
+                    break
+            else:
+                n //= 2
+            n = min(n, len(sequence))
+        first = first[:i] + [sequence] + first[i + 1:]
     return first
 
 
