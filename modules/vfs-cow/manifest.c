@@ -92,6 +92,9 @@ int manifest_parse(char *text, struct manifest *out, unsigned *line)
 		else if (strcmp(at, "parent-used") == 0 && !out->parent_used.tv_sec &&
 		         moment(value, &out->parent_used))
 			continue;
+		else if (strcmp(at, "tree") == 0 && !out->tree[0] && strlen(value) == TREE_ID - 1 &&
+		         strspn(value, "0123456789abcdef") == TREE_ID - 1)
+			memcpy(out->tree, value, TREE_ID);
 		else if (strcmp(at, "start") != 0 || out->start[0] || value[0] != '/' ||
 		         !unescape(value, out->start, sizeof(out->start)))
 			return -EINVAL;
@@ -142,6 +145,8 @@ int manifest_save(int dir, const struct manifest *m)
 	if (m->parent_used.tv_sec)
 		strbuf_printf(&b, "parent-used %lld.%09ld\n", (long long)m->parent_used.tv_sec,
 		              m->parent_used.tv_nsec);
+	if (m->tree[0])
+		strbuf_printf(&b, "tree %s\n", m->tree);
 	if (b.failed)
 		return -ENOMEM;
 	bv_autofd int fd = openat(dir, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

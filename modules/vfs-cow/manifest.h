@@ -10,6 +10,8 @@
 #define MANIFEST "manifest"
 #define MANIFEST_VERSION 1
 
+#define TREE_ID 17 /* 16 hexadecimal digits */
+
 struct manifest {
 	int version;
 	int64_t created;      /* seconds since the Epoch */
@@ -17,6 +19,7 @@ struct manifest {
 	char parent[2 * 64 + 2]; /* NAME or NAME@TAG that it was copied from, or "" */
 	struct timespec
 		parent_used; /* when that had been used last; 0 for a snapshot, or unknown */
+	char tree[TREE_ID]; /* the shared tree it has, or "" (store_share.h) */
 };
 
 /* 0; -ENOENT when there is none; else -errno with a sentence in why. */

@@ -16,6 +16,7 @@
 
 #include "scrub.h"
 #include "store_local.h"
+#include "store_share.h"
 #include "treecopy.h"
 
 int state_parse(struct store_why *t, const char *text, struct layer_state *out)
@@ -70,13 +71,8 @@ static int holder_open(struct store_why *t, int base, const struct layer_state *
 	return fd < 0 ? store_fail(t, errno, "sandbox '%s': " SNAPSHOTS, s->name) : fd;
 }
 
-/* The tree `name` of one state to another, where it is not yet. */
-static int copy_part(int from, int to, const char *name)
+int layer_copy(int a, int to, const char *name)
 {
-	bv_autofd int a = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (a < 0)
-		return -errno;
 	if (mkdirat(to, name, 0700) < 0)
 		return -errno;
 	bv_autofd int b = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -88,12 +84,13 @@ static int copy_part(int from, int to, const char *name)
 	return r;
 }
 
-static int fill(struct store_why *t, int from, int to)
+static int fill(struct store_why *t, int base, int from, int to)
 {
-	int r = copy_part(from, to, "upper");
+	bv_autofd int upper = state_part(base, from, "upper"), meta = state_part(base, from, "meta");
+	int r = upper < 0 ? upper : meta < 0 ? meta : layer_copy(upper, to, "upper");
 
 	if (r == 0)
-		r = copy_part(from, to, "meta");
+		r = layer_copy(meta, to, "meta");
 	return r < 0 ? store_fail(t, -r, "the layer cannot be copied") : 0;
 }
 
@@ -166,6 +163,48 @@ int stage_open(struct store_why *t, int base, const char *to, struct stage *out)
 	return r;
 }
 
+/* Gives it its name, and makes that durable. */
+static int stage_name(struct store_why *t, struct stage *s)
+{
+	if (renameat2(s->holder, s->temp, s->holder, entry_of(&s->state), RENAME_NOREPLACE) < 0)
+		return store_fail(t, errno, "'%s'", entry_of(&s->state));
+	s->temp[0] = '\0';
+	(void)fsync(s->holder);
+	return 0;
+}
+
+/* A sibling of the source: both have its tree.  0; -EBUSY: somebody uses the source; -errno. */
+static int stage_share(struct store_why *t, int base, const char *from, struct stage *s, struct manifest *m)
+{
+	struct layer_state source;
+	struct stat st;
+	int r = state_parse(t, from, &source);
+
+	if (r < 0)
+		return r;
+	bv_autofd int old = state_open(t, base, &source);
+	if (old < 0)
+		return old;
+	/* Who uses it has locked it, or will wait for our lock next (store_local.c). */
+	bv_autofd int lock = openat(old, "lock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) < 0)
+		return -EBUSY;
+	r = manifest_load(old, m, t->why, sizeof(t->why));
+	if (r == -ENOENT)
+		snprintf(t->why, sizeof(t->why), "the layer has no manifest");
+	if (r == 0)
+		r = share_state(t, base, old, m);
+	if (r < 0)
+		return r;
+	m->created = time(NULL);
+	snprintf(m->parent, sizeof(m->parent), "%s", from);
+	m->parent_used = lock >= 0 && fstat(lock, &st) == 0 ? st.st_mtim : (struct timespec){0};
+	r = manifest_save(s->fd, m);
+	if (r < 0)
+		return store_fail(t, -r, "the new layer's manifest");
+	return stage_name(t, s);
+}
+
 int stage_place(struct store_why *t, struct stage *s, const struct manifest *m)
 {
 	int r = manifest_save(s->fd, m);
@@ -174,11 +213,7 @@ int stage_place(struct store_why *t, struct stage *s, const struct manifest *m)
 		return store_fail(t, -r, "the new layer's manifest");
 	if (syncfs(s->fd) < 0)
 		return store_fail(t, errno, "the new layer");
-	if (renameat2(s->holder, s->temp, s->holder, entry_of(&s->state), RENAME_NOREPLACE) < 0)
-		return store_fail(t, errno, "'%s'", entry_of(&s->state));
-	s->temp[0] = '\0';
-	(void)fsync(s->holder);
-	return 0;
+	return stage_name(t, s);
 }
 
 void stage_fini(struct stage *s)
@@ -212,7 +247,8 @@ int stage_copy(struct store_why *t, int base, const char *from, struct stage *s,
 	/* Before the copy: whatever is done to it from now on counts as done since. */
 	m->parent_used = fstatat(old, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mtim
 	                                                                     : (struct timespec){0};
-	return fill(t, old, s->fd);
+	m->tree[0] = '\0';
+	return fill(t, base, old, s->fd);
 }
 
 int local_copy(void *ctx, const char *from, const char *to, const char **why)
@@ -232,10 +268,16 @@ int local_copy(void *ctx, const char *from, const char *to, const char **why)
 	if (base < 0)
 		return base;
 	r = stage_open(t, base, to, &s);
-	if (r == 0)
+	if (r == 0) {
+		bv_autofd int lock = share_lock(t, base);
+
+		r = lock < 0 ? lock : stage_share(t, base, from, &s, m);
+	}
+	if (r == -EBUSY) {
 		r = stage_copy(t, base, from, &s, m);
-	if (r == 0)
-		r = stage_place(t, &s, m);
+		if (r == 0)
+			r = stage_place(t, &s, m);
+	}
 	stage_fini(&s);
 	return r;
 }

@@ -16,7 +16,7 @@
 #include <time.h>
 
 #include "scrub.h"
-#include "store_local.h"
+#include "store_share.h"
 
 void local_free(struct local *l)
 {
@@ -198,9 +198,11 @@ static void note_start(struct manifest *m)
 		m->start[0] = '\0';
 }
 
-static int fill(struct store_why *t, struct local *l, const char *base, struct bv_layer *out)
+static int fill(struct store_why *t, struct local *l, int at, const char *base, struct bv_layer *out)
 {
-	int r = manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
+	/* Before the manifest is read: whoever shares trees may not have seen that we have the layer. */
+	bv_autofd int lock = share_lock(t, at);
+	int r = lock < 0 ? lock : manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
 
 	if (r == -ENOENT) {
 		l->manifest = (struct manifest){.version = MANIFEST_VERSION, .created = time(NULL)};
@@ -209,6 +211,8 @@ static int fill(struct store_why *t, struct local *l, const char *base, struct b
 		if (r < 0)
 			return store_fail(t, -r, "sandbox '%s': manifest", l->name);
 	}
+	if (r == 0)
+		r = share_end(t, at, l->dir, &l->manifest, &lock);
 	if (r < 0)
 		return r;
 	out->root_fd = own_dir(l->dir, "upper", 0755, O_PATH);
@@ -237,8 +241,8 @@ static int local_view(void *ctx, const char *name, const char **why)
 	bv_autofd int dir = base < 0 ? base : state_open(t, base, &s);
 	if (dir < 0)
 		return dir;
-	int fd = openat(dir, "upper", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? store_fail(t, errno, "sandbox '%s': upper", s.name) : fd;
+	int fd = state_part(base, dir, "upper");
+	return fd < 0 ? store_fail(t, -fd, "sandbox '%s': upper", s.name) : fd;
 }
 
 static int local_receive(void *ctx, const char *to, int (*take)(void *arg, int tree), void *arg,
@@ -295,7 +299,7 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 	if (r == 0)
 		r = take_lock(t, l);
 	if (r == 0)
-		r = fill(t, l, base, out);
+		r = fill(t, l, at, base, out);
 	if (r < 0) {
 		if (out->root_fd >= 0)
 			close(out->root_fd);
@@ -426,6 +430,9 @@ static int local_remove(void *ctx, const char *rest, const char **why)
 	if (r == 0 && unlinkat(at, rest, AT_REMOVEDIR) < 0)
 		r = store_fail(t, errno, "sandbox '%s'", rest);
 	local_free(l);
+	bv_autofd int lock = r < 0 ? -1 : share_lock(t, at);
+	if (lock >= 0)
+		share_collect(at);
 	return r;
 }
 

@@ -50,6 +50,9 @@ int stage_place(struct store_why *t, struct stage *s, const struct manifest *m);
 /* Removes what was not placed. */
 void stage_fini(struct stage *s);
 
+/* Copies the open directory `from`, and all in it, to a new one `name` in `to`. */
+int layer_copy(int from, int to, const char *name);
+
 int local_copy(void *ctx, const char *from, const char *to, const char **why);
 int local_snapshots(void *ctx, const char *rest, int (*each)(void *arg, const struct bv_layer_info *info), void *arg,
                     const char **why);

@@ -9,7 +9,7 @@
 #include "merge.h"
 #include "names.h"
 #include "origin.h"
-#include "store_local.h"
+#include "store_share.h"
 #include "who.h"
 
 static int tree_of(struct store_why *t, int base, const struct layer_state *s, const char *part)
@@ -18,8 +18,8 @@ static int tree_of(struct store_why *t, int base, const struct layer_state *s, c
 
 	if (dir < 0)
 		return dir;
-	int fd = openat(dir, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? store_fail(t, errno, "%s: %s", s->name, part) : fd;
+	int fd = state_part(base, dir, part);
+	return fd < 0 ? store_fail(t, -fd, "%s: %s", s->name, part) : fd;
 }
 
 struct top {

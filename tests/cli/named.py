@@ -206,6 +206,82 @@ check("forks live on", sh("f2", "cat v b"), 0, b"2\nx\n")
 ok("s@two (removed)" in run("log", "f2").out.decode(), "and the log says of what", [run("log", "f2").out])
 ok(not [d for d in os.listdir(layers) if d.startswith(".")], "nothing half made is left")
 
+# What nobody uses is shared, not copied.
+trees = os.path.join(state, "bvisor", "trees")
+
+
+def shared(*names):
+    """Of which of them the tree is somebody else's too, and how many such trees there are."""
+    return [n for n in names if not os.path.exists(f"{layers}/{n}/upper")], len(os.listdir(trees))
+
+
+LOOK = "cat v; stat -c %h,%a v w dir; test -p p && ls; echo new >>v"
+SEEN = b"1\n2,644\n2,644\n3,700\na\ndir\nkeep\nlink\nold\np\nren\nv\nw\n"
+MADE = "echo 1 >v; rm b; chmod 700 dir; ln v w; mkfifo p"
+
+
+def made():
+    fresh()
+    sh("s", MADE)
+    check("snapshot", run("snapshot", "s", "t"), 0)
+
+
+made()
+check("fork of a shared one", run("fork", "s", "f1"), 0)
+check("fork of a shared snapshot", run("fork", "s@t", "f2"), 0)
+ok(shared("s", "s/snapshots/t", "f1", "f2") == (["s", "s/snapshots/t", "f1", "f2"], 1), "four have one tree", [shared("s", "f1", "f2")])
+ok(run("merge", "f1", "f2", "--into", "m").status == 0 and sh("m", LOOK).out == SEEN, "a merge reads it")
+for name in ("f1", "s", "f2"):
+    check(f"{name} is as it was", sh(name, LOOK), 0, SEEN)
+ok(shared("s", "s/snapshots/t", "f1", "f2") == (["s/snapshots/t"], 1), "who is used has its own", [shared("s", "f1", "f2")])
+check("fork of what is left", run("fork", "s@t", "f3"), 0)
+check("rm of the others", run("rm", "s"), 0)
+ok(shared("f3") == (["f3"], 1), "the tree stays while somebody has it", [shared("f3")])
+inode = os.stat(f"{trees}/{os.listdir(trees)[0]}/upper{repo}/v").st_ino
+check("the last one", sh("f3", LOOK), 0, SEEN)
+ok(shared("f3") == ([], 0) and os.stat(f"{layers}/f3/upper{repo}/v").st_ino == inode, "gets it, and not a copy", [shared("f3")])
+made()
+run("fork", "s", "f")
+run("rm", "s")
+run("rm", "f")
+ok(os.listdir(trees) == [], "and with the last one it goes", [os.listdir(trees)])
+
+# Killed in the middle of it: each state that could be found.
+def move(part, come):
+    tree = f"{trees}/{os.listdir(trees)[0]}"
+    a, b = f"{tree}/{part}", f"{layers}/s/{part}"
+    os.rename(*((a, b) if come else (b, a)))
+
+
+def alone():
+    shutil.rmtree(f"{layers}/s/snapshots")
+
+
+def copied(*parts):
+    for part, name in parts:
+        subprocess.run(["cp", "-a", f"{trees}/{os.listdir(trees)[0]}/{part}", f"{layers}/s/{name}"], check=True)
+
+
+for what, steps in (
+        ("about to be shared", lambda: (alone(), move("meta", True), move("upper", True))),
+        ("its records shared", lambda: (alone(), move("upper", True))),
+        ("half copied", lambda: copied(("meta", "meta.new"), ("meta", "upper.new"))),
+        ("its records copied", lambda: copied(("meta", "meta"), ("upper", "upper.new"))),
+        ("copied, and not told", lambda: copied(("meta", "meta"), ("upper", "upper"))),
+        ("its records given back", lambda: (alone(), move("meta", True))),
+        ("given back, and not told", lambda: (alone(), move("meta", True), move("upper", True)))):
+    made()
+    steps()
+    check(what, sh("s", LOOK), 0, SEEN)
+    ok(changes("s").get("v") == "A" and sorted(os.listdir(f"{layers}/s"))[:3] == ["lock", "manifest", "meta"] and
+       "tree" not in open(f"{layers}/s/manifest").read(), "is whole again", [changes("s"), os.listdir(f"{layers}/s")])
+made()
+shutil.rmtree(trees)
+check("a tree that is gone", sh("s", "echo ran"), 125, b"", b"shared tree: No such file")
+with open(f"{layers}/s/manifest", "a") as f:
+    f.write("tree ../../../../etc\n")
+check("a tree that leads elsewhere", sh("s", "echo ran"), 125, b"", b"the layer's manifest, line")
+
 # Layers edited into nonsense.
 for what, path, text, err in (
         ("manifest of another version", "manifest", "bvisor layer 9\n", b"the layer's manifest, line 1"),
