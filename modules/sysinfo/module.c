@@ -49,12 +49,13 @@ static int take(struct sysinfo_module *m, const char *key, const char *value, ch
 	return 0;
 }
 
-static int init_uts(struct sysinfo_module *m)
+static int init_uts(struct sysinfo_module *m, char host[sizeof(m->uts.nodename)])
 {
 	int r;
 
 	if (uname(&m->uts) < 0)
 		return -errno;
+	strcpy(host, m->uts.nodename);
 	r = take(m, "hostname", m->conf->hostname, m->uts.nodename, sizeof(m->uts.nodename));
 	if (r == 0)
 		r = take(m, "domainname", m->conf->domainname, m->uts.domainname, sizeof(m->uts.domainname));
@@ -120,6 +121,7 @@ static int mount_all(struct sysinfo_module *m, const struct bv_vfs *vfs)
 static int start(struct sysinfo_module *m)
 {
 	const struct bv_vfs *vfs = (const struct bv_vfs *)m->host->service(m->self, BV_VFS_SERVICE);
+	char host[sizeof(m->uts.nodename)];
 	struct timespec now;
 	int r;
 
@@ -129,13 +131,15 @@ static int start(struct sysinfo_module *m)
 	for (size_t i = 0; i < m->conf->sysctl.n; i++)
 		if (!sysctl_name_ok(m->conf->sysctl.item[i]))
 			return refuse(m, "sysctl", "holds something that is no relative path");
-	r = init_uts(m);
+	r = init_uts(m, host);
 	if (r == 0)
 		r = init_cpus(m);
 	if (r == 0)
 		r = init_boot_id(m);
 	if (r == 0 && vfs)
 		r = mount_all(m, vfs);
+	if (r == 0 && vfs)
+		r = names_show(m, vfs, host);
 	for (const struct bv_handler *row = machine_handlers; row->syscall && r == 0; row++)
 		r = m->host->route(m->self, row);
 	return r < 0 ? r : 0;

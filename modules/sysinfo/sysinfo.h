@@ -81,6 +81,14 @@ struct text_file {
 int files_mount(struct sysinfo_module *m, const struct bv_vfs *vfs);
 struct place *place_add(struct sysinfo_module *m, const struct text_file *file);
 
+/* ---- names.c: files in /etc ---- */
+#define MACHINE_ID 34 /* 32 digits, a newline, NUL */
+void hosts_rename(const char *text, const char *host, const char *shown,
+                  struct strbuf *out); /* pure */
+void machine_id(const char *shown, char out[MACHINE_ID]); /* pure */
+/* host: the machine's own name. */
+int names_show(struct sysinfo_module *m, const struct bv_vfs *vfs, const char *host);
+
 /* ---- sysctl.c, syscpu.c: trees ---- */
 extern const struct bv_vfs_ops sysctl_ops, syscpu_ops;
 bool sysctl_name_ok(const char *name); /* pure: relative, no empty, "." or ".." component */

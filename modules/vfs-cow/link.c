@@ -204,7 +204,11 @@ static ssize_t magic_text(struct vfs *v, const char *link, char out[PATH_MAX])
 	ssize_t len = real_shown(v, real, out, &view);
 	if (len >= 0)
 		return len;
-	if (strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/') {
+	static const char instead[] = "/memfd:" INSTEAD_NAME;
+	if (strncmp(real, instead, sizeof(instead) - 1) == 0) {
+		n -= (ssize_t)sizeof(instead) - 1;
+		memcpy(out, real + sizeof(instead) - 1, (size_t)n + 1);
+	} else if (strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/') {
 		n -= (ssize_t)v->upper_len;
 		memcpy(out, real + v->upper_len, (size_t)n + 1);
 	} else {

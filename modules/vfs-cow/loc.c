@@ -93,6 +93,9 @@ int loc_stat(struct vfs *v, struct bv_call *call, struct loc *l, struct stat *st
 	*st = l->st;
 	if (l->view == V_MERGED)
 		overlay_meta(v, l, st);
+	else if (v->instead && l->view == V_LOWER && !st->st_nlink &&
+	         instead_fd(v, l->path, l->len) >= 0)
+		st->st_nlink = 1; /* a memory file has no name */
 	return 0;
 }
 

@@ -85,6 +85,7 @@ static void fini(void *self)
 	exec_fini(v);
 	quota_fini(v);
 	flock_free(v);
+	instead_free(v);
 	store_close(v);
 	moved_free(v);
 	wall_free(v);

@@ -21,6 +21,8 @@ static const char *below(const char *path, const char *at)
 /* -1 where no layer has the object: such a loc's path is no place to look at (V_ANON: for show). */
 static int base_of(struct vfs *v, const struct loc *l, enum view view, const char **rel)
 {
+	int fd;
+
 	switch (view) {
 	case V_UPPER:
 		if (l->mount && l->mount->rule == R_TMP && !l->mount->made)
@@ -28,6 +30,12 @@ static int base_of(struct vfs *v, const struct loc *l, enum view view, const cha
 		*rel = l->path + 1;
 		return v->upper.root_fd;
 	case V_LOWER:
+		if (v->instead && l->mount == v->base &&
+		    (fd = instead_fd(v, l->path, l->len)) >= 0) {
+			*rel = "";
+			return fd;
+		}
+		/* fall through */
 	case V_MERGED:
 	case V_RW:
 	case V_RO:
@@ -60,7 +68,8 @@ int real_parent(struct vfs *v, const struct loc *l, enum view view, int flags, c
 {
 	const char *rel, *slash;
 	char parent[PATH_MAX];
-	int base = base_of(v, l, view, &rel);
+	/* (A directory is never shown with other bytes, so no file in it stands for itself here.) */
+	int base = base_of(v, l, view == V_LOWER ? V_MERGED : view, &rel);
 
 	slash = strrchr(rel, '/');
 	*name = slash ? slash + 1 : rel;
@@ -121,7 +130,8 @@ ssize_t real_place(struct vfs *v, const char *real, char out[PATH_MAX])
 
 ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum view *view)
 {
-	static const char synthetic[] = "/memfd:bv:", deleted[] = " (deleted)";
+	static const char synthetic[] = "/memfd:bv:", instead[] = "/memfd:" INSTEAD_NAME,
+			  deleted[] = " (deleted)";
 	size_t len = strlen(real);
 	struct spot s;
 
@@ -134,6 +144,17 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 			out[len -= sizeof(deleted) - 1] = '\0';
 		*view = V_SYNTH;
 		return (ssize_t)len;
+	}
+	if (v->instead && strncmp(real, instead, sizeof(instead) - 1) == 0 &&
+	    len > sizeof(instead) + sizeof(deleted) - 2) {
+		len -= sizeof(instead) + sizeof(deleted) - 2;
+		memcpy(out, real + sizeof(instead) - 1, len);
+		out[len] = '\0';
+		spot_at(v, out, &s);
+		*view = s.view;
+		return s.view == V_LOWER || (s.view == V_UPPER && s.node && s.node->copied)
+		               ? (ssize_t)len
+		               : -ENOENT;
 	}
 	if (starts(real, v->upper.root, v->upper_len)) {
 		len -= v->upper_len;

@@ -192,6 +192,13 @@ static int svc_created(const struct bv_vfs *svc, const struct bv_vfs_where *wher
 	return upper_created(v, &l, false);
 }
 
+static int svc_instead(const struct bv_vfs *svc, struct bv_self *self, const char *path,
+                       const void *bytes, size_t n)
+{
+	(void)self;
+	return instead_add(vfs_of(svc), path, bytes, n);
+}
+
 const struct bv_vfs vfs_service = {
 	.head = BV_HEAD(SERVICE, struct bv_vfs),
 	.mount = svc_mount,
@@ -199,4 +206,5 @@ const struct bv_vfs vfs_service = {
 	.shown = svc_shown,
 	.open_read = svc_open_read,
 	.created = svc_created,
+	.instead = svc_instead,
 };

@@ -137,6 +137,8 @@ static int statx_of(struct vfs *v, struct bv_call *call, struct loc *l, int flag
 		overlay_statx(x, &st);
 	} else if (l->view == V_MERGED || l->view == V_SYNTH) {
 		overlay_statx(x, &st);
+	} else if (l->view == V_LOWER) {
+		x->stx_nlink = (uint32_t)st.st_nlink; /* instead.c */
 	}
 	return 0;
 }

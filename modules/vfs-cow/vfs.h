@@ -145,6 +145,7 @@ struct vfs {
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
 	struct bv_vfs svc;
+	struct instead *instead; /* instead.c */
 	struct quota *quota; /* quota.c; NULL: none */
 	const struct handler_table *tables; /* what may be routed; ends with an empty one */
 	struct flocks *flocks; /* flock.c */
@@ -204,6 +205,14 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 /* -EISDIR for a slash behind the last component, once its directory is found (O_CREAT). */
 #define W_NO_DIR 1024u
 #define W_RESOLVE (W_NO_SYMLINKS | W_NO_MAGIC | W_BENEATH | W_IN_ROOT | W_NO_XDEV)
+
+/* ---- instead.c: files of the host that are shown with other bytes ---- */
+#define INSTEAD_NAME "bv-instead:"
+/* As the service's instead(): 0 or -errno. */
+int instead_add(struct vfs *v, const char *path, const void *bytes, size_t n);
+/* What takes the place of the host's file at this virtual path: a descriptor, borrowed; -1: nothing. */
+int instead_fd(const struct vfs *v, const char *path, size_t len);
+void instead_free(struct vfs *v);
 
 /* ---- spot.c: the tree's answer for one normalized path, without touching any file ---- */
 struct spot {

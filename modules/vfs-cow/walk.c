@@ -82,6 +82,8 @@ static void settle(struct walk *w)
 	w->l->node = w->at.node;
 	w->l->mount = w->at.mount;
 	w->l->view = w->at.view;
+	if (w->v->instead && w->l->view == V_LOWER && instead_fd(w->v, w->l->path, w->l->len) >= 0)
+		w->l->native = false;
 }
 
 /*

@@ -109,3 +109,33 @@ Test(sysinfo_sysctl, names_stay_below_proc_sys)
 	cr_assert_not(sysctl_name_ok("kernel/"));
 	cr_assert_not(sysctl_name_ok("a//b"));
 }
+
+static void renamed(const char *text, const char *want)
+{
+	bv_autostrbuf struct strbuf b = {0};
+
+	hosts_rename(text, "vm", "bvisor", &b);
+	cr_assert_str_eq(b.data ? b.data : "", want);
+}
+
+Test(sysinfo_names, hosts)
+{
+	renamed("127.0.0.1 localhost\n127.0.1.1\tvm.example.org vm\n", "127.0.0.1 localhost\n127.0.1.1\tbvisor bvisor\n");
+	renamed("127.0.0.1 localhost VM # vm\n", "127.0.0.1 localhost bvisor # vm\n");
+	renamed("::1 localhost\n", "::1 localhost\n127.0.1.1\tbvisor\n");
+	renamed("vm 1.2.3.4\n10.0.0.1 vmx xvm vm-2", "vm 1.2.3.4\n10.0.0.1 vmx xvm vm-2\n127.0.1.1\tbvisor\n");
+	renamed("# 1.1.1.1 vm\n\n", "# 1.1.1.1 vm\n\n127.0.1.1\tbvisor\n");
+	renamed("", "127.0.1.1\tbvisor\n");
+}
+
+Test(sysinfo_names, machine_ids)
+{
+	char a[MACHINE_ID], b[MACHINE_ID];
+
+	machine_id("bvisor", a);
+	machine_id("bvisor", b);
+	cr_assert_str_eq(a, b);
+	cr_assert_eq(strspn(a, "0123456789abcdef"), 32);
+	machine_id("other", b);
+	cr_assert_str_neq(a, b);
+}

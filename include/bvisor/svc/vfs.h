@@ -78,6 +78,11 @@ struct bv_vfs {
 	int (*open_read)(const struct bv_vfs *vfs, const char *path);
 	/* Marks path as newly created by the caller in the real parent (after bind(2)). */
 	int (*created)(const struct bv_vfs *vfs, const struct bv_vfs_where *where);
+	/* Shows these bytes in place of the host's regular file at path, of which the guest sees owner and
+	 * mode: as the host's it can be changed, replaced and removed inside.  Only during init.  0;
+	 * -ENOENT: the host has no regular file there, and nothing is shown. */
+	int (*instead)(const struct bv_vfs *vfs, struct bv_self *self, const char *path,
+	               const void *bytes, size_t n);
 };
 
 #endif
