@@ -74,7 +74,7 @@ struct bv_store_ops {
 	int (*info)(void *ctx, const struct bv_layer *layer, struct bv_layer_info *out);
 	/* Copies a layer, "NAME", or its state at a snapshot, "NAME@TAG", to what is not there yet: "NEW",
 	 * or a snapshot of it, "NAME@NEWTAG".  A layer that is open is copied as a crash would leave it.
-	 * Costs what has changed, and less where the filesystem shares blocks (reflinks).  -EEXIST,
+	 * Costs what has changed at most; may put off copying until either is opened.  -EEXIST,
 	 * -ENOENT.  May block. */
 	int (*copy)(void *ctx, const char *from, const char *to, const char **why);
 	/* As list, of the snapshots of the layer `rest`: info->name is "NAME@TAG". */
