@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cleanup.h>
+#include <progress.h>
 
 #include "named.h"
 
@@ -20,41 +20,8 @@ struct act {
 	/* While it goes on: */
 	const char *start; /* where commits go without --force */
 	size_t made, skipped, failed, conflicts, outside;
-	struct timespec began, shown;
-	bool bar;
+	struct progress progress;
 };
-
-/* ---- progress ---- */
-
-static double since(const struct timespec *t)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - t->tv_sec) + (double)(now.tv_nsec - t->tv_nsec) / 1e9;
-}
-
-/* One line on a terminal that is written over; nothing elsewhere. */
-static void progress(struct act *a, uint64_t done, uint64_t total)
-{
-	enum { WIDTH = 30 };
-
-	if (!isatty(STDERR_FILENO) || since(&a->began) < 0.3 || (a->bar && since(&a->shown) < 0.1))
-		return;
-	int filled = total ? (int)((double)done / (double)total * WIDTH) : WIDTH;
-	fprintf(stderr, "\r%s [%.*s%*s] %zu changes, %.1f of %.1f MiB, %.1f MiB/s \033[K", a->cmd, filled,
-	        "##############################", WIDTH - filled, "", a->made, (double)done / 1048576,
-	        (double)total / 1048576, (double)done / 1048576 / since(&a->began));
-	clock_gettime(CLOCK_MONOTONIC, &a->shown);
-	a->bar = true;
-}
-
-static void progress_end(struct act *a)
-{
-	if (a->bar)
-		fputs("\r\033[K", stderr);
-	a->bar = false;
-}
 
 /* ---- what happens ---- */
 
@@ -72,7 +39,7 @@ static void tell(void *arg, enum bv_commit_event event, const struct bv_change *
 	struct act *a = arg;
 
 	if (event != BV_COMMIT_DONE)
-		progress_end(a);
+		progress_end(&a->progress);
 	switch (event) {
 	case BV_COMMIT_CONFLICT:
 		a->conflicts++;
@@ -97,14 +64,14 @@ static void tell(void *arg, enum bv_commit_event event, const struct bv_change *
 			review_quote(c->path, stdout);
 			putchar('\n');
 		}
-		progress(a, done, total);
+		progress_show(&a->progress, a->made, done, total);
 		break;
 	}
 }
 
 static int result(struct act *a, int r)
 {
-	progress_end(a);
+	progress_end(&a->progress);
 	if (r == -ESTALE) {
 		fprintf(stderr, "bvisor %s: nothing was written", a->cmd);
 		if (a->conflicts)
@@ -208,7 +175,7 @@ static int perform(struct act *a, const char *name, char *const *words, size_t n
 		.tell = tell,
 		.arg = a,
 	};
-	clock_gettime(CLOCK_MONOTONIC, &a->began);
+	progress_begin(&a->progress, a->cmd, "changes");
 	if (!code)
 		code = result(a, strcmp(a->cmd, "commit") == 0 ? review->commit(review, &s)
 		                                               : review->rollback(review, &s));

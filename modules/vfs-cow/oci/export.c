@@ -41,6 +41,9 @@ struct packing {
 	int tree;
 	struct archive *disk, *tar;
 	struct archive_entry_linkresolver *links;
+	struct progress progress;
+	size_t files;
+	uint64_t bytes;
 };
 
 static int tar_fail(struct archive *a, const char *path)
@@ -70,6 +73,8 @@ static int write_data(struct packing *p, const char *path)
 		if (size && archive_write_data(p->tar, block, size) < 0)
 			return tar_fail(p->tar, path);
 		written += (la_int64_t)size;
+		p->bytes += size;
+		progress_show(&p->progress, p->files, p->bytes, 0);
 	}
 	return r == ARCHIVE_EOF ? 0 : tar_fail(p->disk, path);
 }
@@ -147,6 +152,7 @@ static int write_entry(struct packing *p, struct archive_entry *e)
 	archive_entry_unset_ctime(e);
 	archive_entry_unset_atime(e);
 	archive_entry_sparse_clear(e);
+	progress_show(&p->progress, p->files++, p->bytes, 0);
 	if (archive_write_header(p->tar, e) < ARCHIVE_WARN)
 		return tar_fail(p->tar, path);
 	if (archive_entry_filetype(e) == AE_IFREG && !archive_entry_hardlink(e) &&
@@ -177,7 +183,11 @@ static int pack_one(struct packing *p, struct archive_entry *e)
 
 static int pack(int tree, struct archive *tar)
 {
-	struct packing p = {tree, archive_read_disk_new(), tar, archive_entry_linkresolver_new()};
+	struct packing p = {.tree = tree,
+	                    .disk = archive_read_disk_new(),
+	                    .tar = tar,
+	                    .links = archive_entry_linkresolver_new()};
+	progress_begin(&p.progress, "export", "files");
 	int r = p.disk && p.links && fchdir(tree) == 0 ? 0
 	                                               : oci_fail("the layer: %s", strerror(errno));
 
@@ -202,6 +212,7 @@ static int pack(int tree, struct archive *tar)
 		                      : tar_fail(p.disk, archive_entry_pathname(e));
 		archive_entry_free(e);
 	}
+	progress_end(&p.progress);
 	archive_read_free(p.disk);
 	archive_entry_linkresolver_free(p.links);
 	return r;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include <cleanup.h>
+#include <progress.h>
 
 #define MEDIA_INDEX "application/vnd.oci.image.index.v1+json"
 #define MEDIA_MANIFEST "application/vnd.oci.image.manifest.v1+json"

@@ -26,6 +26,9 @@ struct unpack {
 	const char *file, *digest;
 	bool files; /* the second time */
 	struct archive *disk;
+	struct progress progress;
+	size_t made;
+	uint64_t bytes;
 	struct strbuf times; /* of directories: a struct timespec each, and a path with its NUL */
 };
 
@@ -259,9 +262,13 @@ static int extract(struct unpack *u, struct archive *a, struct archive_entry *e,
 	size_t size;
 	la_int64_t at;
 	int r;
-	while ((r = archive_read_data_block(a, &block, &size, &at)) == ARCHIVE_OK)
+	progress_show(&u->progress, u->made++, u->bytes, 0);
+	while ((r = archive_read_data_block(a, &block, &size, &at)) == ARCHIVE_OK) {
 		if (archive_write_data_block(u->disk, block, size, at) < ARCHIVE_OK)
 			return oci_fail("%s: %s", path, archive_error_string(u->disk));
+		u->bytes += size;
+		progress_show(&u->progress, u->made, u->bytes, 0);
+	}
 	if (r != ARCHIVE_EOF)
 		return oci_fail("%s: %s", path, archive_error_string(a));
 	/* Ownership cannot be given away by an ordinary user: a warning. */
@@ -363,6 +370,7 @@ int unpack_layer(int tree, const char *file, const char *digest)
 	bv_autofree char *full = realpath(file, NULL); /* the current directory becomes the tree */
 	int r = layout_blob(digest, name, sizeof(name));
 
+	progress_begin(&u.progress, "import", "files");
 	if (r == 0 && !full)
 		r = oci_fail("%s: %s", file, strerror(errno));
 	if (r == 0)
@@ -386,6 +394,7 @@ int unpack_layer(int tree, const char *file, const char *digest)
 	archive_write_free(u.disk);
 	if (r == 0)
 		r = set_times(&u);
+	progress_end(&u.progress);
 	strbuf_fini(&u.times);
 	if (here >= 0) {
 		(void)!fchdir(here);
