@@ -102,6 +102,12 @@ static const struct command commands[] = {
          ls_command},
 	{"rm", "[OPTION...] NAME...", "remove sandboxes with all their changes",
          CONFIG_HELP "  -h, --help               show this\n", rm_command},
+	{"serve", "--fd N | --socket PATH", "the broker: sandboxes for a program, by a protocol",
+         "      --fd N               one client, on this inherited socket; ends with it\n"
+         "      --socket PATH        make a socket there, for this user alone\n"
+         "  -h, --help               show this\n\n"
+         "docs/protocol.md has the protocol.  The SDKs start this by themselves.\n",
+         serve_command},
 	{"check", "[OPTION...]", "what this kernel offers, and what is missing",
          "      --json               print JSON\n  -h, --help               show this\n\n"
          "Exits with 1 when no sandbox can work here.\n",

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One connection: frames in and out. */
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "review_jobs.h"
+#include "serve.h"
+
+bool client_full(const struct client *c)
+{
+	return queue_size(&c->out) > OUT_HIGH;
+}
+
+static void flush(struct client *c)
+{
+	bool was_full = client_full(c);
+
+	while (queue_size(&c->out)) {
+		ssize_t n =
+			send(c->source.fd, queue_bytes(&c->out), queue_size(&c->out), MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			if (errno != EAGAIN)
+				c->dead = true;
+			break;
+		}
+		queue_take(&c->out, (size_t)n);
+	}
+	source_watch(c->broker, &c->source, queue_size(&c->out) ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	if (was_full && !client_full(c) && !c->dead)
+		process_resume(c);
+}
+
+void client_frame(struct client *c, enum frame_type type, uint32_t stream, const void *bytes,
+                  size_t n)
+{
+	uint32_t head[3] = {htole32((uint32_t)n), htole32(stream), htole32((uint32_t)type)};
+
+	if (c->dead)
+		return;
+	if (!queue_add(&c->out, head, sizeof(head)) || !queue_add(&c->out, bytes, n))
+		c->dead = true;
+	else
+		flush(c);
+}
+
+void client_json(struct client *c, json_t *message)
+{
+	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+
+	if (text)
+		client_frame(c, FRAME_JSON, 0, text, strlen(text));
+	else
+		c->dead = true;
+	free(text);
+	json_decref(message);
+}
+
+void client_result(struct client *c, json_t *id, json_t *result)
+{
+	client_json(c,
+	            json_pack("{s:o, s:o}", "id", id, "result", result ? result : json_object()));
+}
+
+void client_error(struct client *c, json_t *id, const char *code, int err, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_t *message = json_string(text);
+	if (!message) /* what bvisor or a guest said is not always UTF-8 */
+		message = json_string("(no text)");
+	json_t *error = json_pack("{s:s, s:o}", "code", code, "message", message);
+	if (err)
+		json_object_set_new(
+			error, "errno",
+			json_string(strerrorname_np(err) ? strerrorname_np(err) : "EIO"));
+	client_json(c, json_pack("{s:o, s:o}", "id", id ? id : json_null(), "error", error));
+}
+
+/* ---- what it says ---- */
+
+static void protocol_error(struct client *c, const char *what)
+{
+	client_error(c, NULL, "protocol", 0, "%s", what);
+	c->dead = true;
+}
+
+static void greet(struct client *c, const json_t *message)
+{
+	const json_t *version = json_object_get(message, "bvisor");
+
+	if (!json_is_integer(version)) {
+		protocol_error(c, "the first message is not {\"bvisor\": VERSION}");
+		return;
+	}
+	if (json_integer_value(version) != PROTOCOL) {
+		client_error(c, NULL, "version", 0, "protocol %lld is not spoken here, but %d",
+		             (long long)json_integer_value(version), PROTOCOL);
+		c->dead = true;
+		return;
+	}
+	c->greeted = true;
+	client_json(c,
+	            json_pack("{s:i, s:s, s:i, s:i}", "bvisor", PROTOCOL, "version", BVISOR_VERSION,
+	                      "window_in", (int)WINDOW_IN, "window_out", (int)WINDOW_OUT));
+}
+
+static void json_frame(struct client *c, const char *bytes, size_t n)
+{
+	json_error_t err;
+	json_t *message = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &err);
+
+	if (!json_is_object(message))
+		protocol_error(c, message ? "a message is no object" : err.text);
+	else if (!c->greeted)
+		greet(c, message);
+	else
+		method_call(c, message);
+	json_decref(message);
+}
+
+static void frame(struct client *c, uint32_t type, uint32_t stream, const char *bytes, size_t n)
+{
+	uint32_t credit;
+
+	if (type != FRAME_JSON && !c->greeted) {
+		protocol_error(c, "the first message is not {\"bvisor\": VERSION}");
+		return;
+	}
+	switch (type) {
+	case FRAME_JSON:
+		json_frame(c, bytes, n);
+		break;
+	case FRAME_DATA:
+		process_data(c, stream, bytes, n);
+		break;
+	case FRAME_CREDIT:
+		if (n != sizeof(credit)) {
+			protocol_error(c, "a credit frame has four bytes");
+			break;
+		}
+		memcpy(&credit, bytes, sizeof(credit));
+		process_credit(c, stream, le32toh(credit));
+		break;
+	case FRAME_END:
+		process_input_end(c, stream);
+		break;
+	default:
+		protocol_error(c, "a frame of unknown type");
+		break;
+	}
+}
+
+static void frames(struct client *c)
+{
+	while (!c->dead && queue_size(&c->in) >= FRAME_HEAD) {
+		uint32_t head[3];
+
+		memcpy(head, queue_bytes(&c->in), sizeof(head));
+		size_t n = le32toh(head[0]);
+		if (n > FRAME_MAX) {
+			protocol_error(c, "a frame is longer than 8 MiB");
+			return;
+		}
+		if (queue_size(&c->in) < FRAME_HEAD + n)
+			return;
+		/* A handler that answers may move nothing of `in`: only we read. */
+		frame(c, le32toh(head[2]), le32toh(head[1]), queue_bytes(&c->in) + FRAME_HEAD, n);
+		queue_take(&c->in, FRAME_HEAD + n);
+	}
+}
+
+static void on_ready(struct source *s, uint32_t events)
+{
+	struct client *c = (struct client *)s;
+	char buf[1 << 16];
+
+	if (events & EPOLLOUT)
+		flush(c);
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || c->dead)
+		return;
+	ssize_t n = recv(s->fd, buf, sizeof(buf), 0);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		c->dead = true;
+		return;
+	}
+	if (n > 0 && !queue_add(&c->in, buf, (size_t)n))
+		c->dead = true;
+	frames(c);
+}
+
+struct client *client_new(struct broker *b, int fd)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		close(fd);
+		return NULL;
+	}
+	c->source = (struct source){.fd = fd, .ready = on_ready};
+	c->broker = b;
+	c->next = b->clients;
+	b->clients = c;
+	if (source_watch(b, &c->source, EPOLLIN) < 0)
+		c->dead = true;
+	return c;
+}
+
+void client_end(struct client *c)
+{
+	struct broker *b = c->broker;
+
+	for (struct client **at = &b->clients; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	review_forget(c);
+	while (c->boxes)
+		box_free(c->boxes);
+	source_close(b, &c->source);
+	queue_fini(&c->in);
+	queue_fini(&c->out);
+	broker_free_later(b, c);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_SERVE_REQUEST_H
+#define CORE_SERVE_REQUEST_H
+/* The parameters of process.start, as bvisor-init takes them. */
+#include "serve.h"
+
+struct request {
+	struct strbuf payload; /* struct agent_exec and its words; the caller's to free */
+	bool tty, no_input;
+	double timeout; /* seconds; 0: none */
+};
+
+/* NULL, or what is wrong. */
+const char *request_parse(struct request *q, json_t *params);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What bvisor's own commands do with kept sandboxes, for a client: in a child of the broker. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "review_jobs.h"
+
+#define OUTPUT_MAX (FRAME_MAX / 2)
+
+struct job {
+	struct job *next;
+	struct client *client;
+	json_t *id;
+	pid_t pid;
+	int out, err; /* memory files */
+};
+
+static const char *const allowed[] = {"diff", "commit", "rollback", "snapshot", "fork",  "merge",
+                                      "log",  "ls",     "rm",       "export",   "import"};
+
+static _Noreturn void become(char **argv, int argc, int out, int err, pid_t parent)
+{
+	int null = open("/dev/null", O_RDWR);
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
+	    dup2(err, 2) < 0)
+		_exit(EXIT_BVISOR);
+	(void)syscall(SYS_close_range, 3, ~0u, 0);
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	optind = 0;
+	int code = cli_main(argc, argv);
+	_exit(fflush(stdout) == 0 ? code : EXIT_BVISOR);
+}
+
+static void job_free(struct job *j)
+{
+	if (j->out >= 0)
+		close(j->out);
+	if (j->err >= 0)
+		close(j->err);
+	json_decref(j->id);
+	free(j);
+}
+
+static char **words(json_t *argv, int *n)
+{
+	size_t i, count = json_array_size(argv);
+	char **word = calloc(count + 2, sizeof(*word));
+	json_t *item;
+
+	if (!word)
+		return NULL;
+	word[0] = (char *)(uintptr_t) "bvisor";
+	json_array_foreach(argv, i, item) word[1 + i] = (char *)(uintptr_t)json_string_value(item);
+	*n = (int)count + 1;
+	return word;
+}
+
+static bool is_allowed(json_t *argv)
+{
+	const char *verb = json_string_value(json_array_get(argv, 0));
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(argv, i, item) if (!json_is_string(item)) return false;
+	for (i = 0; verb && i < BV_ROWS_OF(allowed); i++)
+		if (strcmp(allowed[i], verb) == 0)
+			return true;
+	return false;
+}
+
+void review_call(struct client *c, json_t *id, json_t *argv)
+{
+	struct job *j;
+	int n;
+
+	if (!is_allowed(argv)) {
+		client_error(c, id, "invalid", EINVAL,
+		             "command: argv begins with one of diff commit rollback snapshot fork "
+		             "merge log ls rm export import");
+		return;
+	}
+	bv_autofree char **word = words(argv, &n);
+	j = calloc(1, sizeof(*j));
+	if (!j || !word) {
+		free(j);
+		client_error(c, id, "sandbox", ENOMEM, "out of memory");
+		return;
+	}
+	*j = (struct job){.next = c->broker->jobs, .client = c, .id = id};
+	j->out = memfd_create("stdout", MFD_CLOEXEC);
+	j->err = memfd_create("stderr", MFD_CLOEXEC);
+	pid_t parent = getpid();
+	j->pid = j->out < 0 || j->err < 0 ? -1 : fork();
+	if (j->pid == 0)
+		become(word, n, j->out, j->err, parent);
+	if (j->pid < 0) {
+		client_error(c, json_incref(id), "sandbox", errno, "command: %s", strerror(errno));
+		job_free(j);
+		return;
+	}
+	c->broker->jobs = j;
+}
+
+/* As text, or where it is no UTF-8 in hexadecimal digits under another key. */
+static void put(json_t *to, const char *key, int fd)
+{
+	struct stat st;
+	bv_autostrbuf struct strbuf b = {0};
+
+	if (fstat(fd, &st) < 0 || st.st_size > OUTPUT_MAX ||
+	    !strbuf_reserve(&b, (size_t)st.st_size))
+		return;
+	ssize_t n = pread(fd, b.data, (size_t)st.st_size, 0);
+	json_t *text = n < 0 ? NULL : json_stringn(b.data, (size_t)n);
+	if (text) {
+		json_object_set_new(to, key, text);
+		return;
+	}
+	bv_autostrbuf struct strbuf hex = {0};
+	for (ssize_t i = 0; i < n; i++)
+		strbuf_printf(&hex, "%02x", (unsigned char)b.data[i]);
+	char name[32];
+	snprintf(name, sizeof(name), "%s_hex", key);
+	if (!hex.failed)
+		json_object_set_new(to, name, json_string(hex.data ? hex.data : ""));
+}
+
+bool review_reaped(struct broker *b, pid_t pid, int status)
+{
+	for (struct job **at = &b->jobs; *at; at = &(*at)->next) {
+		struct job *j = *at;
+
+		if (j->pid != pid)
+			continue;
+		*at = j->next;
+		if (j->client) {
+			json_t *result = json_pack("{s:i}", "status",
+			                           WIFEXITED(status) ? WEXITSTATUS(status)
+			                                             : 128 + WTERMSIG(status));
+
+			put(result, "stdout", j->out);
+			put(result, "stderr", j->err);
+			client_result(j->client, json_incref(j->id), result);
+		}
+		job_free(j);
+		return true;
+	}
+	return false;
+}
+
+void review_forget(struct client *c)
+{
+	for (struct job *j = c->broker->jobs; j; j = j->next)
+		if (j->client == c)
+			j->client = NULL; /* what it does is done, and nobody is told */
+}

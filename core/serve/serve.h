@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_SERVE_SERVE_H
+#define CORE_SERVE_SERVE_H
+/*
+ * The broker (docs/protocol.md): one thread, one epoll instance.  A client has sandboxes, a sandbox has
+ * processes; each belongs to the one above and ends with it at the latest.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+#include <cleanup.h>
+#include <strbuf.h>
+
+#include "agent.h"
+
+#define PROTOCOL 1
+#define FRAME_HEAD 12
+#define FRAME_MAX (8u << 20) /* bytes of a payload */
+#define DATA_MAX (64u << 10) /* bytes of a data frame that we send */
+#define WINDOW_IN (256u << 10) /* what a client may send to a standard input ahead */
+#define WINDOW_OUT (1u << 20) /* what we send of an output ahead, before the client grants more */
+#define OUT_HIGH (4u << 20) /* so much waits for a client: no more is read for it */
+
+enum frame_type { FRAME_JSON = 1, FRAME_DATA, FRAME_CREDIT, FRAME_END };
+
+/* Something epoll watches.  First member of what holds it. */
+struct source {
+	int fd; /* owned; -1: closed */
+	uint32_t events; /* as registered; 0: not registered */
+	void (*ready)(struct source *s, uint32_t events);
+};
+
+struct broker {
+	int epfd;
+	bool once; /* one client, on an inherited socket: ends with it */
+	struct client *clients;
+	struct source listener;
+	const char *init; /* bvisor-init's path */
+	struct job *jobs; /* review.c */
+	struct source children; /* SIGCHLD */
+	struct garbage *garbage; /* freed when no event can mean it any more */
+	uint32_t last_id;
+};
+
+/* A growing queue of bytes. */
+struct queue {
+	char *data;
+	size_t at, len, cap;
+};
+
+struct client {
+	struct source source;
+	struct broker *broker;
+	struct client *next;
+	struct box *boxes;
+	struct queue in, out;
+	bool greeted, dead;
+};
+
+enum box_state { BOX_STARTING, BOX_READY, BOX_ENDING };
+
+struct box {
+	struct source agent, errors; /* errors: what bvisor says */
+	struct client *client;
+	struct box *next;
+	struct process *procs;
+	uint32_t id;
+	char *name; /* of a kept one, or NULL */
+	json_t *params; /* it was created with */
+	json_t *pending; /* id of the request that waits for it to be ready, or to have ended; or NULL */
+	enum box_state state;
+	pid_t pid; /* bvisor's front process */
+	int64_t deadline; /* when it is killed, if it is ending; 0 */
+	struct strbuf said; /* on the errors pipe, its last 4 KiB */
+};
+
+struct process {
+	struct source in, out, err; /* with a terminal: `out` is its master, `in` a duplicate */
+	struct box *box;
+	struct process *next;
+	uint32_t id;
+	json_t *pending; /* id of the request that started it */
+	struct queue input; /* not written yet */
+	bool input_end, tty, started, exited, told, timed_out;
+	uint64_t credit[3]; /* of stdout and stderr; [0] is unused */
+	struct agent_message end;
+	int64_t began, ended, deadline; /* ms; deadline 0: none */
+	double timeout;
+};
+
+/* ---- main.c ---- */
+int64_t now_ms(void);
+int source_watch(struct broker *b, struct source *s, uint32_t events); /* 0: not at all for now */
+void source_close(struct broker *b, struct source *s);
+void broker_free_later(struct broker *b, void *memory);
+
+/* ---- queue.c ---- */
+bool queue_add(struct queue *q, const void *bytes, size_t n);
+size_t queue_size(const struct queue *q);
+const char *queue_bytes(const struct queue *q);
+void queue_take(struct queue *q, size_t n);
+void queue_fini(struct queue *q);
+
+/* ---- client.c ---- */
+struct client *client_new(struct broker *b, int fd); /* takes fd */
+void client_end(struct client *c); /* with all it has */
+void client_frame(struct client *c, enum frame_type type, uint32_t stream, const void *bytes,
+                  size_t n);
+void client_json(struct client *c, json_t *message); /* takes message */
+/* An answer; both take id and result. */
+void client_result(struct client *c, json_t *id, json_t *result);
+__attribute__((format(printf, 5, 6))) void
+client_error(struct client *c, json_t *id, const char *code, int err, const char *fmt, ...);
+bool client_full(const struct client *c);
+
+/* ---- method.c ---- */
+void method_call(struct client *c, json_t *request); /* borrowed */
+
+/* ---- box.c ---- */
+void box_create(struct client *c, json_t *id, json_t *params); /* takes id; borrows params */
+void box_end(struct box *b, json_t *pending); /* asks it to end; pending is answered then */
+void box_free(struct box *b);
+struct box *box_find(const struct client *c, uint32_t id);
+int box_send(struct box *b, const struct agent_message *m, const int *fd,
+             unsigned n); /* 0, -errno */
+void box_timers(struct box *b, int64_t now, int64_t *next);
+
+/* ---- process.c ---- */
+void process_start(struct box *b, json_t *id, json_t *params); /* takes id */
+struct process *process_find(const struct client *c, uint32_t id);
+void process_agent(struct box *b, const struct agent_message *m, int fd); /* takes fd */
+void process_data(struct client *c, uint32_t stream, const char *bytes, size_t n);
+void process_credit(struct client *c, uint32_t stream, uint32_t n);
+void process_input_end(struct client *c, uint32_t stream);
+void process_resume(struct client *c); /* it can take more again */
+void process_signal(struct process *p, int sig, bool group);
+int process_resize(struct process *p, unsigned rows, unsigned cols);
+void process_free(struct process *p);
+void process_timers(struct process *p, int64_t now, int64_t *next);
+
+/* ---- review.c ---- */
+/* Runs bvisor with these words, and answers with what it says. */
+void review_call(struct client *c, json_t *id, json_t *argv);
+
+#endif
