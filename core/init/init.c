@@ -138,9 +138,12 @@ static void limit(const struct start *s)
 
 		if (value == AGENT_NO_LIMIT)
 			continue;
+		if (resource_of[i] == RLIMIT_CPU) /* SIGXCPU tells of it, SIGKILL would not */
+			lim.rlim_max++;
 		if (getrlimit((__rlimit_resource_t)resource_of[i], &old) == 0 &&
-		    old.rlim_max < value)
-			lim.rlim_cur = lim.rlim_max = old.rlim_max;
+		    old.rlim_max < lim.rlim_max)
+			lim = (struct rlimit){old.rlim_max < value ? old.rlim_max : value,
+			                      old.rlim_max};
 		if (setrlimit((__rlimit_resource_t)resource_of[i], &lim) < 0)
 			give_up(s, STAGE_LIMITS);
 	}

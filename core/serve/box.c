@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -85,6 +86,12 @@ static const struct rule rules[] = {
 	{"env", "-e", PAIRS},      {"env_all", "--env-all", FLAG}, {"cwd", "-C", TEXT},
 };
 
+static bool is_text(const json_t *value)
+{
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
+}
+
 /* One parameter: NULL, or what is wrong with it. */
 static const char *take(struct words *w, const struct rule *r, const json_t *value)
 {
@@ -100,17 +107,16 @@ static const char *take(struct words *w, const struct rule *r, const json_t *val
 			add(w, r->option);
 		return NULL;
 	case TEXT:
-		if (!json_is_string(value))
-			return "is no string";
+		if (!is_text(value))
+			return "is no string without NUL";
 		add(w, r->option);
 		add(w, json_string_value(value));
 		return NULL;
 	case TEXTS:
 		if (!json_is_array(value))
 			return "is no array of strings";
-		json_array_foreach(value, i, item)
-		{
-			if (!json_is_string(item))
+		json_array_foreach (value, i, item) {
+			if (!is_text(item))
 				return "is no array of strings";
 			add(w, r->option);
 			add(w, json_string_value(item));
@@ -119,9 +125,8 @@ static const char *take(struct words *w, const struct rule *r, const json_t *val
 	default:
 		if (!json_is_object(value))
 			return "is no object of strings";
-		json_object_foreach((json_t *)(uintptr_t)value, key, item)
-		{
-			if (!json_is_string(item))
+		json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
+			if (!is_text(item))
 				return "is no object of strings";
 			add_pair(w, r->option, key, "=", json_string_value(item));
 		}
@@ -136,8 +141,7 @@ static const char *command_line(struct words *w, json_t *params, const char *ini
 	json_t *value;
 
 	add(w, "run");
-	json_object_foreach(params, key, value)
-	{
+	json_object_foreach (params, key, value) {
 		const struct rule *r = NULL;
 
 		for (size_t i = 0; i < BV_ROWS_OF(rules); i++)
@@ -157,7 +161,7 @@ static const char *command_line(struct words *w, json_t *params, const char *ini
 
 /* ---- its beginning ---- */
 
-static _Noreturn void become(struct words *w, int agent, int errors, pid_t parent)
+static _Noreturn void become(struct words *w, const char *cwd, int agent, int errors, pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR);
 
@@ -171,6 +175,11 @@ static _Noreturn void become(struct words *w, int agent, int errors, pid_t paren
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid(); /* no terminal's signal is for it */
+	/* Where it was started is where its changes may be committed. */
+	if (cwd && chdir(cwd) < 0) {
+		fprintf(stderr, "cwd: '%s': %s\n", cwd, strerror(errno));
+		_exit(EXIT_BVISOR);
+	}
 	optind = 0;
 	_exit(run_command((int)w->n, (char **)(uintptr_t)w->word));
 }
@@ -196,7 +205,8 @@ static int begin(struct box *b, struct words *w)
 	pid_t parent = getpid();
 	b->pid = fork();
 	if (b->pid == 0)
-		become(w, theirs, said, parent);
+		become(w, json_string_value(json_object_get(b->params, "cwd")), theirs, said,
+		       parent);
 	if (b->pid < 0)
 		return -errno;
 	int r = source_watch(broker, &b->agent, EPOLLIN);

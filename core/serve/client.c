@@ -120,7 +120,7 @@ static void greet(struct client *c, const json_t *message)
 static void json_frame(struct client *c, const char *bytes, size_t n)
 {
 	json_error_t err;
-	json_t *message = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &err);
+	json_t *message = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &err);
 
 	if (!json_is_object(message))
 		protocol_error(c, message ? "a message is no object" : err.text);

@@ -281,7 +281,7 @@ void process_start(struct box *b, json_t *id, json_t *params)
 {
 	struct client *c = b->client;
 	struct request q = {.timeout = 0};
-	const char *why = request_parse(&q, params);
+	const char *why = request_parse(&q, params, c->broker->init);
 	struct process *p = why ? NULL : calloc(1, sizeof(*p));
 	int fd[4] = {-1, -1, -1, -1}, r = 0;
 

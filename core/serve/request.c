@@ -17,7 +17,8 @@ static bool add_word(struct strbuf *b, const json_t *word)
 	return true;
 }
 
-static const char *command(struct request *q, struct agent_exec *e, json_t *params)
+static const char *command(struct request *q, struct agent_exec *e, json_t *params,
+                           const char *init)
 {
 	const json_t *argv = json_object_get(params, "argv"),
 		     *shell = json_object_get(params, "shell");
@@ -33,10 +34,14 @@ static const char *command(struct request *q, struct agent_exec *e, json_t *para
 	}
 	if (!json_is_array(argv) || !json_array_size(argv))
 		return "argv is no array of strings";
-	json_array_foreach(
-		argv, i,
-		word) if (!add_word(&q->payload,
-	                            word)) return "argv is no array of strings without NUL";
+	json_array_foreach (argv, i, word) {
+		const char *text = json_string_value(word);
+
+		if (i == 0 && text && strcmp(text, INIT_WORD) == 0)
+			strbuf_add(&q->payload, init, strlen(init) + 1);
+		else if (!add_word(&q->payload, word))
+			return "argv is no array of strings without NUL";
+	}
 	e->argc = (uint32_t)json_array_size(argv);
 	return NULL;
 }
@@ -48,8 +53,7 @@ static const char *environment(struct request *q, struct agent_exec *e, json_t *
 
 	if (env && !json_is_object(env))
 		return "env is no object";
-	json_object_foreach(env, name, value)
-	{
+	json_object_foreach (env, name, value) {
 		if (!*name || strchr(name, '='))
 			return "env: a name is empty or has a '='";
 		strbuf_puts(&q->payload, name);
@@ -74,8 +78,7 @@ static const char *limits(struct agent_exec *e, const json_t *given)
 		e->limit[i] = AGENT_NO_LIMIT;
 	if (given && !json_is_object(given))
 		return "limits is no object";
-	json_object_foreach((json_t *)(uintptr_t)given, name, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)given, name, value) {
 		size_t i = 0;
 
 		while (i < AGENT_LIMITS && strcmp(limit_name[i], name) != 0)
@@ -146,8 +149,7 @@ static const char *unknown(json_t *params)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(params, key, value)
-	{
+	json_object_foreach (params, key, value) {
 		size_t i = 0;
 
 		while (i < BV_ROWS_OF(known) && strcmp(known[i], key) != 0)
@@ -159,7 +161,7 @@ static const char *unknown(json_t *params)
 	return NULL;
 }
 
-const char *request_parse(struct request *q, json_t *params)
+const char *request_parse(struct request *q, json_t *params, const char *init)
 {
 	struct agent_exec e = {0};
 	json_t *cwd = json_object_get(params, "cwd");
@@ -171,7 +173,7 @@ const char *request_parse(struct request *q, json_t *params)
 	else if (!why && !add_word(&q->payload, cwd))
 		why = "cwd is no string without NUL";
 	if (!why)
-		why = command(q, &e, params);
+		why = command(q, &e, params, init);
 	if (!why)
 		why = environment(q, &e, json_object_get(params, "env"));
 	if (!why)

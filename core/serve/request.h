@@ -10,7 +10,8 @@ struct request {
 	double timeout; /* seconds; 0: none */
 };
 
-/* NULL, or what is wrong. */
-const char *request_parse(struct request *q, json_t *params);
+/* NULL, or what is wrong.  The first word INIT_WORD stands for `init`. */
+#define INIT_WORD "@bvisor-init"
+const char *request_parse(struct request *q, json_t *params, const char *init);
 
 #endif

@@ -66,7 +66,8 @@ static char **words(json_t *argv, int *n)
 	if (!word)
 		return NULL;
 	word[0] = (char *)(uintptr_t) "bvisor";
-	json_array_foreach(argv, i, item) word[1 + i] = (char *)(uintptr_t)json_string_value(item);
+	json_array_foreach (argv, i, item)
+		word[1 + i] = (char *)(uintptr_t)json_string_value(item);
 	*n = (int)count + 1;
 	return word;
 }
@@ -77,7 +78,10 @@ static bool is_allowed(json_t *argv)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(argv, i, item) if (!json_is_string(item)) return false;
+	json_array_foreach (argv, i, item)
+		if (!json_is_string(item) ||
+		    strlen(json_string_value(item)) != json_string_length(item))
+			return false;
 	for (i = 0; verb && i < BV_ROWS_OF(allowed); i++)
 		if (strcmp(allowed[i], verb) == 0)
 			return true;

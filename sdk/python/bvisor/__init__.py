@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes for commands that nobody has read: local, at once, on the host's own tools.
+
+>>> from bvisor import Sandbox
+>>> with Sandbox() as sb:
+...     print(sb.bash("echo hello").stdout, end="")
+hello
+"""
+from .aio import AsyncProcess, AsyncSandbox
+from .errors import (BvisorError, CommandError, ConflictError, LimitExceeded, PolicyError, ProtocolError, SandboxError, TimeoutError,
+                     UnsupportedHost)
+from .files import FileInfo
+from .process import CommandResult, Process
+from .sandbox import Sandbox
+
+__version__ = "0.1.0"
+__all__ = ["AsyncProcess", "AsyncSandbox", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileInfo", "LimitExceeded",
+           "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "TimeoutError", "UnsupportedHost"]

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same with async and await.  The waiting is done by threads; the event loop is never blocked."""
+from __future__ import annotations
+
+import asyncio
+from typing import Any, AsyncIterator, Callable, Optional, Sequence, TypeVar, Union
+
+from .files import FileInfo, PathLike
+from .process import CommandResult, Input, Process, Reader
+from .sandbox import Sandbox
+
+T = TypeVar("T")
+
+
+class AsyncStream:
+    """An output of an AsyncProcess: async iteration gives its lines."""
+
+    def __init__(self, raw: Reader, stream: Any) -> None:
+        self._raw, self._stream = raw, stream
+
+    async def read(self, size: int = -1) -> bytes:
+        """All of the rest, or exactly size bytes unless the end comes first."""
+        data: bytes = await asyncio.to_thread(self._stream.read, size)
+        return data
+
+    async def read_some(self, size: int = 1 << 16) -> bytes:
+        """What is there, at most size bytes; b"": the end."""
+        data: bytes = await asyncio.to_thread(self._stream.read1, size)
+        return data
+
+    async def readline(self) -> bytes:
+        """A line with its end; b"": the end."""
+        data: bytes = await asyncio.to_thread(self._stream.readline)
+        return data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            line = await self.readline()
+            if not line:
+                return
+            yield line
+
+
+class AsyncProcess:
+    """A process in a sandbox."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.stdout = AsyncStream(process.stdout.raw, process.stdout)  # type: ignore[arg-type]
+        self.stderr = AsyncStream(process.stderr.raw, process.stderr)  # type: ignore[arg-type]
+
+    async def write(self, data: Union[str, bytes]) -> None:
+        """To standard input."""
+        def work() -> None:
+            self._process.stdin.write(data.encode() if isinstance(data, str) else data)
+            self._process.stdin.flush()
+        await asyncio.to_thread(work)
+
+    async def close_stdin(self) -> None:
+        """Standard input ends."""
+        await asyncio.to_thread(self._process.stdin.close)
+
+    async def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        loop = asyncio.get_running_loop()
+        done: "asyncio.Future[None]" = loop.create_future()
+
+        def tell() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def ended() -> None:
+            try:
+                loop.call_soon_threadsafe(tell)
+            except RuntimeError:
+                pass  # the loop is closed
+        self._process.when_done(ended)
+        await done
+        code = self._process.poll()
+        assert code is not None
+        return code
+
+    def poll(self) -> Optional[int]:
+        """Its exit code, or None while it runs."""
+        return self._process.poll()
+
+    async def signal(self, number: int, group: bool = True) -> None:
+        """Sends a signal to it and its process group."""
+        await asyncio.to_thread(self._process.signal, number, group)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self.signal(9)
+
+    async def resize(self, rows: int, cols: int) -> None:
+        """Its terminal has another size now."""
+        await asyncio.to_thread(self._process.resize, rows, cols)
+
+    async def communicate(self, data: Input = None) -> CommandResult:
+        """Writes data to standard input, closes it, and waits for the end.  When cancelled, it is killed."""
+        return await _killing(self._process, data)
+
+    async def __aenter__(self) -> "AsyncProcess":
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await asyncio.to_thread(self._process.__exit__, *args)
+
+
+async def _killing(process: Process, data: Input) -> CommandResult:
+    try:
+        return await asyncio.to_thread(process.communicate, data)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.to_thread(process.kill))
+        raise
+
+
+class AsyncFiles:
+    """AsyncSandbox.files."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._files = sandbox.files
+
+    async def read(self, path: PathLike) -> bytes:
+        """All of a file."""
+        return await asyncio.to_thread(self._files.read, path)
+
+    async def read_text(self, path: PathLike, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """All of a file, as text."""
+        return await asyncio.to_thread(self._files.read_text, path, encoding, errors)
+
+    async def write(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+        """Makes the file's content data."""
+        await asyncio.to_thread(self._files.write, path, data, mode)
+
+    async def append(self, path: PathLike, data: Union[str, bytes]) -> None:
+        """Adds data to the file's end."""
+        await asyncio.to_thread(self._files.append, path, data)
+
+    async def list(self, path: PathLike = ".") -> "list[FileInfo]":
+        """What is in a directory, by name."""
+        return await asyncio.to_thread(self._files.list, path)
+
+    async def stat(self, path: PathLike, follow: bool = True) -> FileInfo:
+        """What a path names."""
+        return await asyncio.to_thread(self._files.stat, path, follow)
+
+    async def exists(self, path: PathLike) -> bool:
+        """Whether there is something."""
+        return await asyncio.to_thread(self._files.exists, path)
+
+    async def mkdir(self, path: PathLike, mode: int = 0o755, parents: bool = False) -> None:
+        """Makes a directory."""
+        await asyncio.to_thread(self._files.mkdir, path, mode, parents)
+
+    async def rename(self, path: PathLike, to: PathLike) -> None:
+        """Renames."""
+        await asyncio.to_thread(self._files.rename, path, to)
+
+    async def remove(self, path: PathLike, recursive: bool = False) -> None:
+        """Removes."""
+        await asyncio.to_thread(self._files.remove, path, recursive)
+
+
+class AsyncSandbox:
+    """As Sandbox; its arguments are the same.  `async with AsyncSandbox() as sb:` or `await AsyncSandbox.create()`."""
+
+    def __init__(self, name: Optional[str] = None, **policy: Any) -> None:
+        self._name, self._policy = name, policy
+        self._sandbox: Optional[Sandbox] = None
+        self._files: Optional[AsyncFiles] = None
+
+    @classmethod
+    async def create(cls, name: Optional[str] = None, **policy: Any) -> "AsyncSandbox":
+        """One that is open; close() is the caller's business."""
+        return await cls(name, **policy)._open()
+
+    async def _open(self) -> "AsyncSandbox":
+        if self._sandbox is None:
+            self._sandbox = await asyncio.to_thread(lambda: Sandbox(self._name, **self._policy))
+        return self
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The Sandbox behind it."""
+        if self._sandbox is None:
+            raise RuntimeError("use `async with` or `await AsyncSandbox.create()`")
+        return self._sandbox
+
+    @property
+    def name(self) -> Optional[str]:
+        """Of a kept one."""
+        return self._name
+
+    @property
+    def files(self) -> AsyncFiles:
+        """Read and write its files."""
+        if self._files is None:
+            self._files = AsyncFiles(self.sandbox)
+        return self._files
+
+    async def start(self, command: Union[str, Sequence[str]], **options: Any) -> AsyncProcess:
+        """As Sandbox.start()."""
+        return AsyncProcess(await asyncio.to_thread(lambda: self.sandbox.start(command, **options)))
+
+    async def run(self, command: Sequence[str], *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
+                  **options: Any) -> CommandResult:
+        """As Sandbox.run(); when cancelled the command is killed."""
+        return await self._run(command, input, check, options)
+
+    async def bash(self, command: str, *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
+                   **options: Any) -> CommandResult:
+        """As Sandbox.bash(); when cancelled the command is killed."""
+        return await self._run(command, input, check, options)
+
+    async def _run(self, command: Union[str, Sequence[str]], data: Input, check: bool, options: "dict[str, Any]") -> CommandResult:
+        if data is None:
+            options.setdefault("stdin", "null")
+        process = await asyncio.to_thread(lambda: self.sandbox.start(command, **options))
+        result = await _killing(process, data)
+        return result.check() if check else result
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await asyncio.to_thread(function)
+
+    async def diff(self) -> "list[dict[str, Any]]":
+        """As Sandbox.diff()."""
+        return await self._call(self.sandbox.diff)
+
+    async def patch(self) -> str:
+        """As Sandbox.patch()."""
+        return await self._call(self.sandbox.patch)
+
+    async def commit(self, *paths: str, **options: Any) -> str:
+        """As Sandbox.commit()."""
+        return await self._call(lambda: self.sandbox.commit(*paths, **options))
+
+    async def rollback(self, *paths: str) -> str:
+        """As Sandbox.rollback()."""
+        return await self._call(lambda: self.sandbox.rollback(*paths))
+
+    async def snapshot(self, tag: str) -> None:
+        """As Sandbox.snapshot()."""
+        await self._call(lambda: self.sandbox.snapshot(tag))
+
+    async def fork(self, new: str, tag: Optional[str] = None) -> "AsyncSandbox":
+        """As Sandbox.fork()."""
+        other = AsyncSandbox(new)
+        other._sandbox = await self._call(lambda: self.sandbox.fork(new, tag))  # pylint: disable=protected-access
+        return other
+
+    async def remove(self) -> None:
+        """As Sandbox.remove()."""
+        await self._call(self.sandbox.remove)
+
+    async def close(self) -> None:
+        """Ends it, and all that runs in it."""
+        if self._sandbox is not None:
+            await self._call(self._sandbox.close)
+
+    async def __aenter__(self) -> "AsyncSandbox":
+        return await self._open()
+
+    async def __aexit__(self, *args: object) -> None:
+        await self.close()

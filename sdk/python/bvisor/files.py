@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a sandbox, as its commands see them."""
+from __future__ import annotations
+
+import builtins
+import errno as errno_module
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Iterator, Optional, Union
+
+from .errors import SandboxError
+
+if TYPE_CHECKING:
+    from .process import CommandResult
+    from .sandbox import Sandbox
+
+PathLike = Union[str, "os.PathLike[str]"]
+TYPES = {"f": "file", "d": "directory", "l": "symlink", "p": "fifo", "s": "socket", "c": "device", "b": "device"}
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """type: "file", "directory", "symlink", "fifo", "socket", "device".  mode: permission bits.  mtime: seconds."""
+
+    name: str
+    path: str
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: float
+    nlink: int
+    target: Optional[str]
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return self.type == "directory"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return self.type == "file"
+
+
+def _parse(data: bytes, path: str, listing: bool) -> Iterator[FileInfo]:
+    parts = data.decode("utf-8", "surrogateescape").split("\0")
+    for head, target in zip(parts[0::2], parts[1::2]):
+        kind, mode, uid, gid, size, mtime, nlink, _ino, name = head.split(" ", 8)
+        full = os.path.join(path, name) if listing else path
+        yield FileInfo(os.path.basename(full), full, TYPES[kind], int(mode, 8), int(uid), int(gid), int(size), int(mtime) / 1e9,
+                       int(nlink), target if kind == "l" else None)
+
+
+class Files:
+    """Sandbox.files.  Errors are those of the system: FileNotFoundError, PermissionError, OSError."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._sandbox = sandbox
+
+    def _do(self, verb: str, path: PathLike, *words: str, data: Optional[bytes] = None) -> "CommandResult":
+        name = os.fspath(path)
+        process = self._sandbox.start(["@bvisor-init", verb, name, *words], stdin="null" if data is None else "pipe")
+        result = process.communicate(data)
+        if result.exit_code:
+            word, _, text = result.stderr.strip().partition(" ")
+            number = getattr(errno_module, word, None)
+            if number is None:
+                raise SandboxError(f"{verb} {name}: {result.stderr.strip() or result.exit_code}")
+            raise OSError(number, os.strerror(number), text.rpartition(": ")[0] or name)
+        return result
+
+    def read(self, path: PathLike) -> bytes:
+        """All of a file."""
+        return self._do("read", path).stdout_bytes
+
+    def read_text(self, path: PathLike, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """All of a file, as text."""
+        return self.read(path).decode(encoding, errors)
+
+    def write(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+        """Makes the file's content data.  mode: its permission bits from now on (a new one's are else 0644 or less)."""
+        self._do("write", path, "-" if mode is None else f"{mode:o}", data=data.encode() if isinstance(data, str) else data)
+
+    def append(self, path: PathLike, data: Union[str, bytes]) -> None:
+        """Adds data to the file's end."""
+        self._do("append", path, "-", data=data.encode() if isinstance(data, str) else data)
+
+    def list(self, path: PathLike = ".") -> "builtins.list[FileInfo]":
+        """What is in a directory, by name."""
+        return sorted(_parse(self._do("list", path).stdout_bytes, os.fspath(path), True), key=lambda f: f.name)
+
+    def stat(self, path: PathLike, follow: bool = True) -> FileInfo:
+        """What a path names; a symlink itself, if it is not to be followed."""
+        return next(_parse(self._do("stat" if follow else "lstat", path).stdout_bytes, os.fspath(path), False))
+
+    def exists(self, path: PathLike) -> bool:
+        """Whether there is something."""
+        try:
+            self.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def mkdir(self, path: PathLike, mode: int = 0o755, parents: bool = False) -> None:
+        """Makes a directory; with parents also those above it, and it may be there already."""
+        self._do("mkdirs" if parents else "mkdir", path, f"{mode:o}")
+
+    def rename(self, path: PathLike, to: PathLike) -> None:
+        """Renames, replacing what stands there."""
+        self._do("move", path, os.fspath(to))
+
+    def remove(self, path: PathLike, recursive: bool = False) -> None:
+        """Removes a file or an empty directory; with recursive all in it, and it need not be there."""
+        self._do("remove-all" if recursive else "remove", path)

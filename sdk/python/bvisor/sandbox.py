@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes."""
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+import weakref
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
+
+from ._broker import Broker, Message, shared
+from .errors import BvisorError, ConflictError, PolicyError, SandboxError
+from .files import Files
+from .process import CommandResult, Input, Process
+
+Hook = Optional[Callable[[bytes], None]]
+Limits = Optional[Mapping[str, Optional[int]]]
+
+
+class Sandbox:
+    """A place to run commands that nobody has read, on the host's own tools.
+
+    The commands see the host's files, but what they write stays inside.  Files and background processes
+    last as long as the sandbox does; with a name, its files are kept and can be reviewed (diff, commit,
+    rollback, snapshot, fork), also by the bvisor command.
+
+    name: of a kept sandbox.  rw, ro, hide: host directories and paths; bind: "SRC:DST[:ro|:rw]".  net: "none"
+    (the default) or "host".  quota: how much may be written ("2G").  env: variables of every command; env_all: the
+    application's environment.  cwd: where commands start.  config: a bvisor.ini.  options: its options, as
+    {"section.key": "value"}.  Of a policy, a mapping with these keys, keywords win.
+    """
+
+    def __init__(self, name: Optional[str] = None, *, rw: Sequence[str] = (), ro: Sequence[str] = (), hide: Sequence[str] = (),
+                 bind: Sequence[str] = (), net: Optional[str] = None, quota: Optional[str] = None,
+                 env: Optional[Mapping[str, str]] = None, env_all: bool = False, cwd: Optional[str] = None,
+                 config: Optional[str] = None, options: Optional[Mapping[str, str]] = None,
+                 policy: Union[None, str, Mapping[str, Any]] = None, broker: Optional[Broker] = None) -> None:
+        self._id: Optional[int] = None
+        self._closed = True  # until all is well
+        params: Message = {}
+        if isinstance(policy, str):
+            params["config"] = policy
+        elif policy is not None:
+            params.update(policy)
+        given = {"name": name, "rw": list(rw), "ro": list(ro), "hide": list(hide), "bind": list(bind), "net": net, "quota": quota,
+                 "env": dict(env) if env else None, "env_all": env_all or None, "cwd": os.path.abspath(cwd) if cwd else None, "config": config,
+                 "options": dict(options) if options else None}
+        params.update({key: value for key, value in given.items() if value})
+        params.setdefault("cwd", os.getcwd())
+        self._params = params
+        self.name: Optional[str] = params.get("name")
+        self._broker = broker or shared()
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._ended: Optional[str] = None
+        self._running: set[Process] = set()
+        #: read and write its files
+        self.files = Files(self)
+        self._open()
+        self._closed = False
+
+    # ---- life ----
+
+    def _open(self) -> int:
+        with self._lock:
+            if self._id is None:
+                self._id = int(self._broker.call("sandbox.create", **self._params)["sandbox"])
+                me = weakref.ref(self)
+
+                def on_end(why: str) -> None:
+                    sandbox = me()
+                    if sandbox is not None:
+                        sandbox._ended = why  # pylint: disable=protected-access
+                self._broker.on_end(self._id, on_end)
+            return self._id
+
+    def _current(self) -> int:
+        if self._closed:
+            raise SandboxError("the sandbox is closed")
+        if self._pid != os.getpid():
+            raise SandboxError("the sandbox is another process's: make one here")
+        if self._ended is not None:
+            raise SandboxError(f"the sandbox has ended: {self._ended}")
+        return self._open()
+
+    def _end(self) -> None:
+        with self._lock:
+            number, self._id = self._id, None
+            if number is None:
+                return
+            self._broker.on_end(number, None)
+            if self._ended is None and self._broker.alive:
+                try:
+                    self._broker.call("sandbox.destroy", sandbox=number)
+                except BvisorError:
+                    pass  # it has ended by itself
+
+    def close(self) -> None:
+        """Ends it, and all that runs in it.  A kept one keeps its files."""
+        if not self._closed:
+            self._closed = True
+            if self._pid == os.getpid():
+                self._end()
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and self._pid == os.getpid():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            try:
+                self.close()
+            except Exception:  # pylint: disable=broad-except
+                pass
+
+    def __repr__(self) -> str:
+        return f"<Sandbox{' ' + self.name if self.name else ''}{' closed' if self._closed else ''}>"
+
+    # ---- commands ----
+
+    def start(self, command: Union[str, Sequence[str]], *, cwd: Optional[str] = None, env: Optional[Mapping[str, Optional[str]]] = None,
+              tty: Union[bool, "tuple[int, int]"] = False, timeout: Optional[float] = None, limits: Limits = None,
+              user: Optional["tuple[int, int]"] = None, stdin: str = "pipe", on_stdout: Hook = None, on_stderr: Hook = None) -> Process:
+        """Starts a command: text for bash, or a list of words.
+
+        env adds variables, None removes one.  tty: True or (rows, columns) gives it a terminal, whose output is all in
+        stdout.  timeout: seconds until it is killed.  limits: "cpu_seconds", "memory", "processes", "open_files",
+        "file_size".  user: (uid, gid), if the application is root.  stdin: "pipe" or "null".  FileNotFoundError,
+        PermissionError: of the program.
+        """
+        args: Union[str, list[str]] = command if isinstance(command, str) else [os.fspath(word) for word in command]
+        params: Message = {"sandbox": self._current(), "shell" if isinstance(args, str) else "argv": args}
+        optional: Message = {"cwd": os.fspath(cwd) if cwd else None, "env": dict(env) if env else None, "timeout": timeout,
+                             "limits": dict(limits) if limits else None, "stdin": None if stdin == "pipe" else stdin,
+                             "user": {"uid": user[0], "gid": user[1]} if user else None,
+                             "tty": {"rows": tty[0], "cols": tty[1]} if isinstance(tty, tuple) else tty or None}
+        params.update({key: value for key, value in optional.items() if value is not None})
+        try:
+            process = Process(self, self._broker, params, args, on_stdout, on_stderr)
+        except SandboxError as e:
+            kind = {"ENOENT": FileNotFoundError, "EACCES": PermissionError, "ENOTDIR": NotADirectoryError}.get(e.errno or "")
+            if kind and str(e).startswith("exec:"):
+                raise kind(f"{args[0] if isinstance(args, list) else args}: {e}") from None
+            raise
+        with self._lock:
+            self._running.add(process)
+        process.when_done(lambda: self._running.discard(process))
+        return process
+
+    def run(self, command: Sequence[str], *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
+            **options: Any) -> CommandResult:
+        """Runs a list of words to its end.  With check, CommandError unless its status is 0.  options: as of start()."""
+        if input is None:
+            options.setdefault("stdin", "null")
+        result = self.start(command, **options).communicate(input)
+        return result.check() if check else result
+
+    def bash(self, command: str, *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
+             **options: Any) -> CommandResult:
+        """Runs a command line with bash.  As run()."""
+        if input is None:
+            options.setdefault("stdin", "null")
+        result = self.start(command, **options).communicate(input)
+        return result.check() if check else result
+
+    # ---- review, of kept ones ----
+
+    @contextmanager
+    def _idle(self) -> Iterator[str]:
+        """Nothing has it open meanwhile; the next command opens it again."""
+        if self.name is None:
+            raise PolicyError("only a sandbox with a name can be reviewed: Sandbox('name')")
+        with self._lock:
+            self._current()
+            if self._running:
+                raise SandboxError(f"{len(self._running)} processes are running in it: end them first", "EBUSY")
+            self._end()
+            yield self.name
+
+    def _command(self, *argv: str) -> Message:
+        with self._idle():
+            return self._broker.call("command", argv=list(argv))
+
+    @staticmethod
+    def _text(answer: Message, key: str) -> str:
+        if key in answer:
+            return str(answer[key])
+        return bytes.fromhex(answer.get(key + "_hex", "")).decode("utf-8", "surrogateescape")
+
+    def _checked(self, *argv: str) -> str:
+        answer = self._command(*argv)
+        err = self._text(answer, "stderr").strip()
+        if answer["status"] == 3:
+            lines = err.splitlines()
+            raise ConflictError(lines[-1] if lines else "conflicts", lines[:-1])
+        if answer["status"]:
+            raise SandboxError(err.split(": ", 1)[-1] if err else f"bvisor {argv[0]} failed")
+        return self._text(answer, "stdout")
+
+    def diff(self) -> "list[dict[str, Any]]":
+        """What it has changed: kind ("A", "M", "D", "T", "R"), path, size and more, as bvisor diff --json."""
+        changes: list[dict[str, Any]] = json.loads(self._checked("diff", str(self.name), "--json"))
+        return changes
+
+    def patch(self) -> str:
+        """What it has changed, as a patch."""
+        return self._checked("diff", str(self.name), "--patch")
+
+    def commit(self, *paths: str, exclude: Sequence[str] = (), force: bool = False, dry_run: bool = False) -> str:
+        """Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written."""
+        return self._checked("commit", *(["--force"] if force else []), *(["--dry-run"] if dry_run else []),
+                             *(word for glob in exclude for word in ("--exclude", glob)), str(self.name), *[os.path.abspath(path) for path in paths])
+
+    def rollback(self, *paths: str) -> str:
+        """Forgets its changes, or those at and below paths."""
+        return self._checked("rollback", str(self.name), *[os.path.abspath(path) for path in paths])
+
+    def snapshot(self, tag: str) -> None:
+        """Keeps its present state as NAME@TAG."""
+        self._checked("snapshot", str(self.name), tag)
+
+    def fork(self, new: str, tag: Optional[str] = None) -> "Sandbox":
+        """A new kept sandbox that begins where this one is, or was at the snapshot tag."""
+        self._checked("fork", f"{self.name}@{tag}" if tag else str(self.name), new)
+        return Sandbox(policy=dict(self._params, name=new), broker=self._broker)
+
+    def remove(self) -> None:
+        """Closes it and forgets its files and snapshots."""
+        self._checked("rm", str(self.name))
+        self.close()

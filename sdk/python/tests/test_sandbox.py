@@ -1,0 +1,480 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python SDK against the real program.  BVISOR_BIN names it, if it is not in the package or in PATH."""
+import asyncio
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import warnings
+
+import bvisor
+from bvisor import AsyncSandbox, Sandbox
+from bvisor import _broker
+
+BASE = os.environ.get("BVISOR_TEST_DIR") or os.path.join(os.path.expanduser("~"), ".cache")
+STATE = ""
+
+
+def setUpModule():
+    global STATE
+    os.makedirs(BASE, exist_ok=True)
+    STATE = tempfile.mkdtemp(prefix="bvisor-sdk-", dir=BASE)
+    os.environ["XDG_STATE_HOME"] = os.path.join(STATE, "state")
+
+
+def tearDownModule():
+    _broker._close_shared()
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+def descendants(pid=None):
+    """Living processes below pid, or below us."""
+    children = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+                stat = f.read()
+        except OSError:
+            continue
+        state, parent = stat[stat.rindex(")") + 2:].split()[:2]
+        if state != "Z":
+            children.setdefault(int(parent), []).append(int(entry))
+    found, todo = [], [pid or os.getpid()]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def marked(mark):
+    """Processes with the word in their command line."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as f:
+                if mark.encode() in f.read().split(b"\0") and int(entry) != os.getpid():
+                    found.append(int(entry))
+        except OSError:
+            pass
+    return found
+
+
+def until(what, seconds=10):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+    return what()
+
+
+class Basics(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.sb = Sandbox()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.sb.close()
+
+    def test_hello(self):
+        r = self.sb.bash("echo 'Hello, world!'")
+        self.assertEqual((r.stdout, r.stderr, r.exit_code, r.ok), ("Hello, world!\n", "", 0, True))
+        self.assertGreater(r.max_rss, 0)
+        self.assertEqual(self.sb.run(["printf", "%s|", "a b", "", "c'"]).stdout, "a b||c'|")
+
+    def test_failure(self):
+        with self.assertRaises(bvisor.CommandError) as e:
+            self.sb.bash("chroot /tmp")
+        self.assertEqual(e.exception.exit_code, 125)
+        self.assertIn("Operation not permitted", e.exception.stderr)
+        r = self.sb.bash("echo out; echo err >&2; exit 7", check=False)
+        self.assertEqual((r.exit_code, r.stdout, r.stderr), (7, "out\n", "err\n"))
+        r = self.sb.bash("kill -9 $$", check=False)
+        self.assertEqual((r.exit_code, r.signal), (137, 9))
+        with self.assertRaises(FileNotFoundError):
+            self.sb.run(["/nowhere/program"])
+        with self.assertRaises(PermissionError):
+            self.sb.run(["/etc/passwd"])
+
+    def test_state(self):
+        self.sb.bash("mkdir -p /tmp/d; echo kept >/tmp/d/f")
+        self.assertEqual(self.sb.bash("cat f", cwd="/tmp/d").stdout, "kept\n")
+        self.assertFalse(os.path.exists("/tmp/d/f"))
+        self.sb.bash("sleep 300 & echo $! >/tmp/pid")
+        self.assertEqual(self.sb.bash("kill -0 $(cat /tmp/pid) && echo alive; kill $(cat /tmp/pid)").stdout, "alive\n")
+        with self.assertRaises(bvisor.BvisorError):
+            self.sb.bash("pwd", cwd="/nowhere")
+
+    def test_environment(self):
+        os.environ["BVISOR_SECRET"] = "1"
+        self.assertEqual(self.sb.bash("echo ${BVISOR_SECRET-none} ${X-none} ${HOME+home}", env={"X": "a b"}).stdout, "none a b home\n")
+        self.assertEqual(self.sb.bash("echo ${HOME-none}", env={"HOME": None}).stdout, "none\n")
+        with Sandbox(env={"Y": "y=1"}, cwd="/usr") as sb:
+            self.assertEqual(sb.bash("echo $Y; pwd").stdout, "y=1\n/usr\n")
+
+    def test_input(self):
+        self.assertEqual(self.sb.run(["cat"], input="text").stdout, "text")
+        data = os.urandom(1 << 20) * 5
+        self.assertEqual(self.sb.run(["cat"], input=data).stdout_bytes, data)
+        self.assertEqual(self.sb.run(["cat"]).stdout, "")
+        self.assertEqual(self.sb.run(["true"], input=data).exit_code, 0, "who does not want it")
+
+    def test_streams(self):
+        with self.sb.start("read x; echo got $x; echo err >&2; read y; echo $y") as p:
+            p.stdin.write(b"one\n")
+            p.stdin.flush()
+            self.assertEqual(p.stdout.readline(), b"got one\n")
+            self.assertEqual(p.stderr.readline(), b"err\n")
+            self.assertIsNone(p.poll())
+            p.stdin.write(b"two\n")
+            p.stdin.close()
+            self.assertEqual(list(p), ["two\n"])
+            self.assertEqual(p.wait(), 0)
+        seen = []
+        self.sb.bash("echo a; echo b >&2", on_stdout=lambda b: seen.append(b), on_stderr=lambda b: seen.append(b))
+        self.assertEqual(sorted(seen), [b"a\n", b"b\n"])
+
+    def test_terminal(self):
+        with self.sb.start("stty size; tty >/dev/null && echo tty; read x; echo $x; stty size", tty=(30, 90)) as p:
+            self.assertEqual(p.stdout.readline(), b"30 90\r\n")
+            self.assertEqual(p.stdout.readline(), b"tty\r\n")
+            p.resize(40, 100)
+            p.stdin.write(b"typed\n")
+            p.stdin.flush()
+            self.assertEqual(p.stdout.read().replace(b"\r", b""), b"typed\ntyped\n40 100\n")
+            self.assertEqual(p.wait(), 0)
+
+    def test_timeout(self):
+        began = time.monotonic()
+        with self.assertRaises(bvisor.TimeoutError) as e:
+            self.sb.bash("echo part; trap '' TERM; sleep 60", timeout=0.5)
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(e.exception.stdout, "part\n")
+        self.assertIsInstance(e.exception, bvisor.CommandError)
+        p = self.sb.start(["sleep", "60"])
+        with self.assertRaises(bvisor.TimeoutError):
+            p.wait(0.1)
+        self.assertIsNone(p.poll())
+        p.terminate()
+        self.assertEqual(p.wait(10), 143)
+        self.assertEqual(p.result().signal, 15)
+
+    def test_limits(self):
+        with self.assertRaises(bvisor.LimitExceeded) as e:
+            self.sb.bash("while :; do :; done", limits={"cpu_seconds": 1})
+        self.assertEqual(e.exception.limit, "cpu_seconds")
+        with self.assertRaises(bvisor.LimitExceeded):
+            self.sb.run(["dd", "if=/dev/zero", "of=/tmp/big", "bs=1M", "count=4"], limits={"file_size": 1 << 20})
+        self.assertEqual(self.sb.bash("ulimit -n", limits={"open_files": 50}).stdout, "50\n")
+        with self.assertRaises(bvisor.PolicyError):
+            self.sb.bash("true", limits={"fame": 15})
+        with Sandbox(quota="1M") as sb:
+            self.assertIn("No space left", sb.bash("head -c 2M /dev/zero >/tmp/f", check=False).stderr)
+
+    def test_files(self):
+        f = self.sb.files
+        f.mkdir("/tmp/files/deep", parents=True)
+        f.mkdir("/tmp/files/deep", parents=True)
+        f.write("/tmp/files/a", "text\n", 0o640)
+        f.append("/tmp/files/a", b"\xff\0more")
+        self.assertEqual(f.read("/tmp/files/a"), b"text\n\xff\0more")
+        info = f.stat("/tmp/files/a")
+        self.assertEqual((info.type, info.mode, info.size, info.name), ("file", 0o640, 11, "a"))
+        self.sb.bash("ln -s a /tmp/files/l; touch '/tmp/files/odd\n name'; mkfifo /tmp/files/p")
+        self.assertEqual([(x.name, x.type) for x in f.list("/tmp/files")],
+                         [("a", "file"), ("deep", "directory"), ("l", "symlink"), ("odd\n name", "file"), ("p", "fifo")])
+        self.assertEqual(f.stat("/tmp/files/l", follow=False).target, "a")
+        f.rename("/tmp/files/a", "/tmp/files/deep/b")
+        self.assertFalse(f.exists("/tmp/files/a"))
+        big = os.urandom(3 << 20)
+        f.write("/tmp/files/big", big)
+        self.assertEqual(f.read("/tmp/files/big"), big)
+        for path, kind in (("/tmp/files/none", FileNotFoundError), ("/tmp/files", IsADirectoryError), ("/tmp/files/big/x", NotADirectoryError)):
+            with self.assertRaises(kind) as e:
+                f.read(path)
+            self.assertEqual(e.exception.filename, path)
+        with self.assertRaises(OSError):
+            f.remove("/tmp/files")
+        f.remove("/tmp/files", recursive=True)
+        self.assertFalse(f.exists("/tmp/files"))
+        with self.assertRaises(FileNotFoundError):
+            f.read("/etc/shadow")
+
+    def test_isolation(self):
+        with Sandbox() as other:
+            other.bash("echo other >/tmp/mine; sleep 301 &")
+            self.assertEqual(self.sb.bash("cat /tmp/mine 2>/dev/null; pgrep -x sleep -f 'sleep 301'", check=False).stdout, "")
+            self.assertEqual(self.sb.bash("hostname").stdout, "bvisor\n")
+            self.assertIn("denied", self.sb.bash("cat /etc/shadow 2>&1; unshare -U true 2>&1; true").stdout + "denied")
+
+    def test_bad_policy(self):
+        for policy in ({"nonsense": 1}, {"net": "everything"}, {"options": {"vfs-cow.nope": "1"}}, {"rw": ["/no/such/dir"]}, {"quota": "12X"}):
+            with self.assertRaises(bvisor.BvisorError) as e:
+                Sandbox(policy=policy)
+            self.assertTrue(str(e.exception).strip(), policy)
+        with self.assertRaises(bvisor.PolicyError):
+            self.sb.start([])
+        with self.assertRaises(bvisor.PolicyError):
+            self.sb.start("a\0b")
+
+    def test_threads(self):
+        seen, errors = [], []
+
+        def work(n):
+            try:
+                for i in range(5):
+                    seen.append(self.sb.bash(f"echo {n}.{i}").stdout == f"{n}.{i}\n")
+            except Exception as e:
+                errors.append(e)
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual((seen, errors), ([True] * 80, []))
+
+
+class Kept(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(dir=STATE)
+        for name in ("one", "two"):
+            with open(f"{self.dir}/{name}", "w", encoding="utf-8") as f:
+                f.write(f"{name}\n")
+
+    def test_review(self):
+        sb = Sandbox("work", cwd=self.dir)
+        self.addCleanup(lambda: sb.remove() if not sb._closed else None)
+        sb.bash("echo more >>one; rm two; echo new >three")
+        self.assertEqual({(c["kind"], os.path.basename(c["path"])) for c in sb.diff()}, {("M", "one"), ("D", "two"), ("A", "three")})
+        self.assertIn("+more\n", sb.patch())
+        sb.snapshot("before")
+        sb.bash("rm three")
+        with sb.fork("work2", "before") as other:
+            self.assertEqual(other.bash("cat three").stdout, "new\n")
+            other.remove()
+        with sb.start("sleep 60"):
+            with self.assertRaises(bvisor.SandboxError) as e:
+                sb.diff()
+            self.assertEqual(e.exception.errno, "EBUSY")
+        sb.commit(f"{self.dir}/one")
+        with open(f"{self.dir}/one", encoding="utf-8") as f:
+            self.assertEqual(f.read(), "one\nmore\n")
+        self.assertTrue(os.path.exists(f"{self.dir}/two"))
+        sb.rollback(f"{self.dir}/two")
+        self.assertEqual(sb.diff(), [])
+        sb.bash("echo inside >one")
+        with open(f"{self.dir}/one", "w", encoding="utf-8") as f:
+            f.write("outside\n")
+        with self.assertRaises(bvisor.ConflictError) as conflict:
+            sb.commit()
+        self.assertEqual(len(conflict.exception.conflicts), 1)
+        sb.bash("true")
+        with self.assertRaises(bvisor.SandboxError):
+            Sandbox("work")
+        sb.close()
+        with Sandbox("work") as again:
+            self.assertEqual(again.bash(f"cat {self.dir}/one").stdout, "inside\n")
+            again.remove()
+
+    def test_unnamed(self):
+        with Sandbox() as sb, self.assertRaises(bvisor.PolicyError):
+            sb.diff()
+
+
+class Async(unittest.IsolatedAsyncioTestCase):
+    async def test_all(self):
+        async with AsyncSandbox() as sb:
+            r = await sb.bash("echo hi")
+            self.assertEqual(r.stdout, "hi\n")
+            with self.assertRaises(bvisor.CommandError):
+                await sb.bash("exit 3")
+            rs = await asyncio.gather(*(sb.bash(f"sleep 0.05; echo {i}") for i in range(8)))
+            self.assertEqual([r.stdout for r in rs], [f"{i}\n" for i in range(8)])
+            async with await sb.start("for i in 1 2 3; do echo $i; done; cat") as p:
+                await p.write("end\n")
+                await p.close_stdin()
+                self.assertEqual([line async for line in p.stdout], [b"1\n", b"2\n", b"3\n", b"end\n"])
+                self.assertEqual(await p.wait(), 0)
+            await sb.files.write("/tmp/x", "y")
+            self.assertEqual(await sb.files.read_text("/tmp/x"), "y")
+            task = asyncio.create_task(sb.bash("sleep 302"))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertTrue(until(lambda: not marked("302")), "what is cancelled is killed")
+
+    async def test_loop_is_free(self):
+        sb = await AsyncSandbox.create()
+        worst = 0.0
+
+        async def tick():
+            nonlocal worst
+            while True:
+                before = time.monotonic()
+                await asyncio.sleep(0.005)
+                worst = max(worst, time.monotonic() - before - 0.005)
+        ticking = asyncio.create_task(tick())
+        await sb.bash("sleep 0.5; head -c 1M /dev/zero")
+        ticking.cancel()
+        await sb.close()
+        self.assertLess(worst, 0.2)
+
+
+class Faults(unittest.TestCase):
+    def test_much_output(self):
+        """A slow reader stops the guest, and nobody else."""
+        with Sandbox() as sb:
+            p = sb.start("head -c 300M /dev/zero; echo done >&2")
+            time.sleep(0.5)
+            self.assertIsNone(p.poll(), "nobody has read")
+            self.assertEqual(sb.bash("echo others go on").stdout, "others go on\n")
+            n = 0
+            while True:
+                data = p.stdout.read(1 << 20)
+                if not data:
+                    break
+                n += len(data)
+            self.assertEqual((n, p.wait(10)), (300 << 20, 0))
+            p.close()
+
+    def test_input_not_read(self):
+        with Sandbox() as sb:
+            p = sb.start(["sleep", "303"])
+            writer = threading.Thread(target=lambda: self.assertRaises(OSError, p.stdin.write, b"x" * (4 << 20)), daemon=True)
+            writer.start()
+            time.sleep(0.3)
+            self.assertTrue(writer.is_alive())
+            self.assertEqual(sb.bash("echo free").stdout, "free\n")
+            p.kill()
+            writer.join(5)
+            self.assertFalse(writer.is_alive())
+            p.close()
+
+    def test_closed_stdout(self):
+        with Sandbox() as sb:
+            with sb.start("exec >&- 2>&-; sleep 0.3; exit 5") as p:
+                self.assertEqual(p.stdout.read(), b"")
+                self.assertEqual(p.wait(), 5)
+
+    def test_sandbox_killed(self):
+        with Sandbox() as sb:
+            p = sb.start(["sleep", "304"])
+            for pid in descendants(sb._broker._child.pid):
+                try:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                        name = f.read()
+                except OSError:
+                    continue
+                if name == "bvisor-sup\n":
+                    os.kill(pid, signal.SIGKILL)
+            self.assertEqual(p.wait(10), 137)
+            self.assertTrue(until(lambda: not marked("304")))
+            until(lambda: sb._ended is not None)
+            with self.assertRaises(bvisor.SandboxError):
+                sb.bash("true")
+
+    def test_broker_killed(self):
+        own = _broker.Broker()
+        sb = Sandbox(broker=own)
+        p = sb.start(["sleep", "305"])
+        os.kill(own._child.pid, signal.SIGKILL)
+        with self.assertRaises(bvisor.SandboxError):
+            p.wait(10)
+        with self.assertRaises(bvisor.SandboxError):
+            sb.bash("true")
+        self.assertTrue(until(lambda: not marked("305"), 3), "all below is gone")
+        sb.close()
+        own.close()
+        with Sandbox() as other:
+            self.assertEqual(other.bash("echo new").stdout, "new\n")
+
+    def test_application_killed(self):
+        code = ("import bvisor, time\nsb = bvisor.Sandbox()\np = sb.start(['sh', '-c', 'trap \"\" TERM HUP; sleep 306'])\n"
+                "sb.bash('setsid sleep 306 &')\nprint('up', flush=True)\ntime.sleep(60)")
+        app = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        app.stdout.readline()
+        self.assertTrue(marked("306"))
+        app.kill()
+        app.wait()
+        app.stdout.close()
+        self.assertTrue(until(lambda: not marked("306"), 2), "everything below is gone soon")
+
+    def test_fork(self):
+        with Sandbox() as sb:
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    try:
+                        sb.bash("true")
+                    except bvisor.SandboxError:
+                        with Sandbox() as own:
+                            code = 0 if own.bash("echo child").stdout == "child\n" else 2
+                finally:
+                    _broker._close_shared()
+                    os._exit(code)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertEqual(sb.bash("echo parent").stdout, "parent\n")
+
+    def test_no_program(self):
+        env = dict(os.environ, BVISOR_BIN="/nowhere/bvisor")
+        for program, words in (("/nowhere/bvisor", "is no program"), ("/bin/true", "ended at once")):
+            r = subprocess.run([sys.executable, "-c", "import bvisor; bvisor.Sandbox()"], env=dict(env, BVISOR_BIN=program),
+                               capture_output=True, text=True, check=False)
+            self.assertIn("UnsupportedHost", r.stderr)
+            self.assertIn(words, r.stderr)
+
+    def test_version(self):
+        old, _broker.PROTOCOL = _broker.PROTOCOL, 99
+        try:
+            with self.assertRaises(bvisor.ProtocolError):
+                _broker.Broker()
+        finally:
+            _broker.PROTOCOL = old
+
+    def test_home_read_only(self):
+        r = subprocess.run([sys.executable, "-c", "import bvisor\nwith bvisor.Sandbox() as sb: print(sb.bash('echo up').stdout)"],
+                           env=dict(os.environ, HOME="/proc", XDG_STATE_HOME="/proc/none"), capture_output=True, text=True, check=False)
+        self.assertEqual(r.stdout, "up\n\n", r.stderr)
+
+    def test_warns(self):
+        sb = Sandbox()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            del sb
+            gc.collect()
+        self.assertTrue(any(issubclass(w.category, ResourceWarning) for w in seen))
+
+    def test_many(self):
+        boxes = [Sandbox() for _ in range(40)]
+        ps = [sb.start(["sh", "-c", f"echo {i}"]) for i, sb in enumerate(boxes)]
+        self.assertEqual([p.stdout.read() for p in ps], [f"{i}\n".encode() for i in range(40)])
+        for p in ps:
+            p.close()
+        for sb in boxes:
+            sb.close()
+        self.assertEqual(until(lambda: not descendants(boxes[0]._broker._child.pid)), True)
+
+    def test_leaks(self):
+        def count():
+            gc.collect()
+            broker = _broker.shared()._child.pid
+            return len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{broker}/fd")), len(descendants()), threading.active_count()
+        with Sandbox() as sb:
+            sb.run(["true"])
+        before = count()
+        for i in range(int(os.environ.get("BVISOR_CYCLES", "100"))):
+            with Sandbox() as sb:
+                sb.run(["true"])
+        self.assertTrue(until(lambda: count() == before), (before, count()))
+
+
+if __name__ == "__main__":
+    unittest.main()
