@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import { constants } from "node:os";
+import { SandboxError } from "./errors.js";
+import type { CommandResult } from "./process.js";
+
+export interface FileInfo {
+  readonly name: string;
+  readonly path: string;
+  readonly type: "file" | "directory" | "symlink" | "fifo" | "socket" | "device";
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly mtime: Date;
+  readonly nlink: number;
+  /** Of a symlink. */
+  readonly target: string | null;
+}
+
+const TYPES: Record<string, FileInfo["type"]> = { f: "file", d: "directory", l: "symlink", p: "fifo", s: "socket", c: "device", b: "device" };
+
+function parse(text: string, path: string, listing: boolean): FileInfo[] {
+  const parts = text.split("\0");
+  const all: FileInfo[] = [];
+  for (let i = 0; i + 1 < parts.length; i += 2) {
+    const words = (parts[i] as string).split(" ");
+    const [kind, mode, uid, gid, size, mtime, nlink] = words as [string, string, string, string, string, string, string];
+    const name = words.slice(8).join(" ");
+    const full = listing ? (path.endsWith("/") ? path : path + "/") + name : path;
+    all.push({
+      name: full.slice(full.lastIndexOf("/") + 1),
+      path: full,
+      type: TYPES[kind] ?? "file",
+      mode: parseInt(mode, 8),
+      uid: Number(uid),
+      gid: Number(gid),
+      size: Number(size),
+      mtime: new Date(Number(BigInt(mtime) / 1000000n)),
+      nlink: Number(nlink),
+      target: kind === "l" ? (parts[i + 1] as string) : null,
+    });
+  }
+  return all;
+}
+
+/** The files of a sandbox, as its commands see them.  Errors have a `code`, as those of node:fs. */
+export class Files {
+  /** @internal */
+  constructor(private readonly exec: (argv: string[], input?: Uint8Array) => Promise<CommandResult>) {}
+
+  private async do(verb: string, path: string, words: string[] = [], input?: Uint8Array): Promise<CommandResult> {
+    const r = await this.exec(["@bvisor-init", verb, path, ...words], input);
+    if (r.exitCode === 0) return r;
+    const code = r.stderr.split(" ")[0] ?? "";
+    if (!(code in constants.errno)) throw new SandboxError(`${verb} ${path}: ${r.stderr.trim() || r.exitCode}`);
+    const e: NodeJS.ErrnoException = new Error(`${code}: ${verb} '${path}'${r.stderr.trim().slice(code.length)}`);
+    e.code = code;
+    e.errno = -(constants.errno as Record<string, number>)[code]!;
+    e.path = path;
+    throw e;
+  }
+
+  async read(path: string): Promise<Uint8Array> {
+    return (await this.do("read", path)).stdoutBytes;
+  }
+
+  async readText(path: string): Promise<string> {
+    return (await this.do("read", path)).stdout;
+  }
+
+  /** mode: its permission bits from now on; a new file's are else 0644 or less. */
+  async write(path: string, data: string | Uint8Array, mode?: number): Promise<void> {
+    await this.do("write", path, [mode === undefined ? "-" : mode.toString(8)], typeof data === "string" ? Buffer.from(data) : data);
+  }
+
+  async append(path: string, data: string | Uint8Array): Promise<void> {
+    await this.do("append", path, ["-"], typeof data === "string" ? Buffer.from(data) : data);
+  }
+
+  /** What is in a directory, by name. */
+  async list(path = "."): Promise<FileInfo[]> {
+    return parse((await this.do("list", path)).stdout, path, true).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async stat(path: string, options: { follow?: boolean } = {}): Promise<FileInfo> {
+    return parse((await this.do(options.follow === false ? "lstat" : "stat", path)).stdout, path, false)[0] as FileInfo;
+  }
+
+  async exists(path: string): Promise<boolean> {
+    try {
+      await this.stat(path);
+      return true;
+    } catch (e) {
+      if (["ENOENT", "ENOTDIR"].includes((e as NodeJS.ErrnoException).code ?? "")) return false;
+      throw e;
+    }
+  }
+
+  async mkdir(path: string, options: { recursive?: boolean; mode?: number } = {}): Promise<void> {
+    await this.do(options.recursive ? "mkdirs" : "mkdir", path, [(options.mode ?? 0o755).toString(8)]);
+  }
+
+  async rename(path: string, to: string): Promise<void> {
+    await this.do("move", path, [to]);
+  }
+
+  async remove(path: string, options: { recursive?: boolean } = {}): Promise<void> {
+    await this.do(options.recursive ? "remove-all" : "remove", path);
+  }
+}

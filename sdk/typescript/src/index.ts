@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Sandboxes for commands that nobody has read: local, at once, on the host's own tools. */
+import "./symbols.js";
+export { closeAll } from "./broker.js";
+export * from "./errors.js";
+export { type FileInfo, type Files } from "./files.js";
+export { type CommandResult, type Output } from "./process.js";
+export { Sandbox, type Change, type CommandOptions, type Limits, type RunOptions, type SandboxOptions } from "./sandbox.js";

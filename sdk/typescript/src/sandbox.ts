@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+import "./symbols.js";
+import { resolve } from "node:path";
+import { sharedBroker, type Broker, type Json } from "./broker.js";
+import { ConflictError, PolicyError, SandboxError } from "./errors.js";
+import { Files } from "./files.js";
+import { Output, check, type CommandResult } from "./process.js";
+
+export interface SandboxOptions {
+  /** Keeps what is written under this name; such a sandbox can be reviewed. */
+  name?: string;
+  /** Host directories into which writes go through. */
+  rw?: string[];
+  ro?: string[];
+  /** Host paths that do not exist inside. */
+  hide?: string[];
+  /** "SRC:DST[:ro|:rw]". */
+  bind?: string[];
+  net?: "none" | "host";
+  /** How much may be written: "2G". */
+  quota?: string;
+  /** Variables of every command. */
+  env?: Record<string, string>;
+  /** Pass the application's environment. */
+  envAll?: boolean;
+  /** Where commands start; default: the application's working directory. */
+  cwd?: string;
+  /** A bvisor.ini. */
+  config?: string;
+  /** Its options: { "section.key": "value" }. */
+  options?: Record<string, string>;
+}
+
+export interface Limits {
+  cpu_seconds?: number;
+  /** Bytes of address space. */
+  memory?: number;
+  processes?: number;
+  open_files?: number;
+  /** Bytes. */
+  file_size?: number;
+}
+
+export interface CommandOptions {
+  cwd?: string;
+  /** Added to the environment; null removes one. */
+  env?: Record<string, string | null>;
+  /** Milliseconds until it is killed. */
+  timeout?: number;
+  limits?: Limits;
+  /** A terminal, whose output is all in stdout. */
+  tty?: boolean | { rows: number; cols: number };
+  user?: { uid: number; gid: number };
+  stdin?: "pipe" | "null";
+  onStdout?: (bytes: Uint8Array) => void;
+  onStderr?: (bytes: Uint8Array) => void;
+  /** Kills it when aborted. */
+  signal?: AbortSignal;
+}
+
+export interface RunOptions extends CommandOptions {
+  input?: string | Uint8Array;
+  /** Throw unless its status is 0; default true. */
+  check?: boolean;
+}
+
+/** A change, as bvisor diff --json has it. */
+export interface Change {
+  kind: "A" | "M" | "D" | "T" | "R";
+  path: string;
+  size?: number;
+  [more: string]: unknown;
+}
+
+/**
+ * A place to run commands that nobody has read, on the host's own tools.  They see the host's files; what they
+ * write stays inside.  `new Sandbox()` starts it when first used; `await Sandbox.create()` at once.
+ */
+export class Sandbox implements AsyncDisposable, Disposable {
+  readonly name: string | undefined;
+  /** Read and write its files. */
+  readonly files: Files;
+  private readonly params: Json;
+  private readonly broker: Broker;
+  private opening: Promise<number> | undefined;
+  private ended: string | undefined;
+  private closed = false;
+  private readonly running = new Set<Output>();
+
+  constructor(options: SandboxOptions = {}, broker: Broker = sharedBroker()) {
+    const { envAll, ...rest } = options;
+    this.params = { ...rest, cwd: resolve(options.cwd ?? ".") };
+    if (envAll !== undefined) this.params["env_all"] = envAll;
+    for (const key of ["rw", "ro", "hide"]) if (Array.isArray(this.params[key])) this.params[key] = (this.params[key] as string[]).map((p) => resolve(p));
+    this.name = options.name;
+    this.broker = broker;
+    this.files = new Files(async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input));
+  }
+
+  static async create(options: SandboxOptions = {}, broker?: Broker): Promise<Sandbox> {
+    const sb = broker ? new Sandbox(options, broker) : new Sandbox(options);
+    await sb.open();
+    return sb;
+  }
+
+  private async open(): Promise<number> {
+    if (this.closed) throw new SandboxError("the sandbox is closed");
+    if (this.ended !== undefined) throw new SandboxError(`the sandbox has ended: ${this.ended}`);
+    this.opening ??= this.broker.call("sandbox.create", this.params).then((answer) => {
+      const id = Number(answer["sandbox"]);
+      this.broker.onEnd(id, (why) => (this.ended = why));
+      return id;
+    });
+    try {
+      return await this.opening;
+    } catch (e) {
+      this.opening = undefined;
+      throw e;
+    }
+  }
+
+  /** Starts a command: text for bash, or a list of words. */
+  runCmd(command: string | readonly string[], options: CommandOptions = {}): Output {
+    const start = async (): Promise<Json> => {
+      const params: Json = { sandbox: await this.open(), [typeof command === "string" ? "shell" : "argv"]: command };
+      for (const key of ["cwd", "env", "limits", "tty", "user", "stdin"] as const) if (options[key] !== undefined) params[key] = options[key];
+      if (options.timeout !== undefined) params["timeout"] = options.timeout / 1000;
+      return this.broker.call("process.start", params);
+    };
+    const output = new Output(command, this.broker, start, options, options.signal);
+    this.running.add(output);
+    const over = (): void => void this.running.delete(output);
+    output.exitCode.then(over, over);
+    return output;
+  }
+
+  private async finish(output: Output, input: string | Uint8Array | undefined): Promise<CommandResult> {
+    if (input !== undefined) {
+      void output.write(input).then(() => output.closeStdin()).catch(() => undefined); // it may not want all of it
+    }
+    return output.result();
+  }
+
+  private async complete(command: string | readonly string[], options: RunOptions): Promise<CommandResult> {
+    const { input, check: wanted = true, ...rest } = options;
+    if (input === undefined) rest.stdin ??= "null";
+    const result = await this.finish(this.runCmd(command, rest), input);
+    rest.signal?.throwIfAborted();
+    return wanted ? check(result) : result;
+  }
+
+  /** Runs a command line with bash to its end. */
+  async bash(command: string, options: RunOptions = {}): Promise<CommandResult> {
+    return this.complete(command, options);
+  }
+
+  /** Runs a list of words to its end. */
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    return this.complete(argv, options);
+  }
+
+  // ---- review, of kept ones ----
+
+  private async command(...argv: string[]): Promise<string> {
+    if (this.name === undefined) throw new PolicyError("only a sandbox with a name can be reviewed: new Sandbox({ name })");
+    await this.open();
+    if (this.running.size) throw new SandboxError(`${this.running.size} processes are running in it: end them first`, "EBUSY");
+    await this.end(); // the next command opens it again
+    const answer = await this.broker.call("command", { argv });
+    const text = (key: string): string => String(answer[key] ?? Buffer.from(String(answer[key + "_hex"] ?? ""), "hex").toString("latin1"));
+    const lines = text("stderr").trim().split("\n");
+    if (answer["status"] === 3) throw new ConflictError(lines[lines.length - 1] ?? "conflicts", lines.slice(0, -1));
+    if (answer["status"] !== 0) throw new SandboxError(lines.join("\n").replace(/^bvisor [a-z]+: /, "") || `bvisor ${argv[0]} failed`);
+    return text("stdout");
+  }
+
+  /** What it has changed. */
+  async diff(): Promise<Change[]> {
+    return JSON.parse(await this.command("diff", String(this.name), "--json")) as Change[];
+  }
+
+  /** What it has changed, as a patch. */
+  async patch(): Promise<string> {
+    return this.command("diff", String(this.name), "--patch");
+  }
+
+  /** Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written. */
+  async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean } = {}): Promise<string> {
+    return this.command(
+      "commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []),
+      ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob]), String(this.name), ...(options.paths ?? []).map((p) => resolve(p)),
+    );
+  }
+
+  /** Forgets its changes, or those at and below paths. */
+  async rollback(paths: string[] = []): Promise<string> {
+    return this.command("rollback", String(this.name), ...paths.map((p) => resolve(p)));
+  }
+
+  /** Keeps its present state as NAME@TAG. */
+  async snapshot(tag: string): Promise<void> {
+    await this.command("snapshot", String(this.name), tag);
+  }
+
+  /** A new kept sandbox that begins where this one is, or was at the snapshot tag. */
+  async fork(name: string, tag?: string): Promise<Sandbox> {
+    await this.command("fork", tag === undefined ? String(this.name) : `${this.name}@${tag}`, name);
+    const other = new Sandbox({}, this.broker);
+    Object.assign(other, { name, params: { ...this.params, name } });
+    return other;
+  }
+
+  /** Closes it and forgets its files and snapshots. */
+  async remove(): Promise<void> {
+    await this.command("rm", String(this.name));
+    this.closed = true;
+  }
+
+  // ---- its end ----
+
+  private async end(): Promise<void> {
+    const opening = this.opening;
+    this.opening = undefined;
+    if (!opening) return;
+    try {
+      const sandbox = await opening;
+      this.broker.onEnd(sandbox, undefined);
+      if (this.ended === undefined) await this.broker.call("sandbox.destroy", { sandbox });
+    } catch {
+      // it has ended by itself, or never began
+    }
+  }
+
+  /** Ends it, and all that runs in it.  A kept one keeps its files. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  [Symbol.dispose](): void {
+    void this.close();
+  }
+}

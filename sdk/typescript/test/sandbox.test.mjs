@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// The TypeScript SDK against the real program.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as bvisor from "bvisor";
+import { Sandbox, closeAll } from "bvisor";
+
+const base = process.env.BVISOR_TEST_DIR ?? join(homedir(), ".cache");
+mkdirSync(base, { recursive: true });
+const work = mkdtempSync(join(base, "bvisor-ts-"));
+process.env.XDG_STATE_HOME = join(work, "state");
+let sb;
+before(() => (sb = new Sandbox()));
+after(async () => {
+  await closeAll();
+  rmSync(work, { recursive: true, force: true });
+});
+
+function marked(word) {
+  return readdirSync("/proc").filter((p) => {
+    try {
+      return /^\d+$/.test(p) && readFileSync(`/proc/${p}/cmdline`, "latin1").split("\0").includes(word);
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function until(what, ms = 5000) {
+  for (const end = Date.now() + ms; !what() && Date.now() < end; ) await sleep(10);
+  return what();
+}
+
+test("hello", async () => {
+  const own = await Sandbox.create();
+  const r = await own.bash("echo 'Hello, world!'");
+  assert.deepEqual([r.stdout, r.stderr, r.exitCode, r.limit], ["Hello, world!\n", "", 0, null]);
+  assert.equal((await own.run(["printf", "%s|", "a b", "", "c'"])).stdout, "a b||c'|");
+  await own.close();
+  await assert.rejects(own.bash("true"), bvisor.SandboxError);
+});
+
+test("the seed's form", async () => {
+  const out = sb.runCmd("echo one; sleep 0.1; echo two; echo err >&2; exit 3");
+  const seen = [];
+  for await (const chunk of out.stdoutStream) seen.push(Buffer.from(chunk).toString());
+  assert.equal(seen.join(""), "one\ntwo\n");
+  assert.equal(await out.stdout(), "one\ntwo\n");
+  assert.equal(await out.stderr(), "err\n");
+  assert.equal(await out.exitCode, 3);
+});
+
+test("failure", async () => {
+  await assert.rejects(sb.bash("chroot /tmp"), (e) => e instanceof bvisor.CommandError && e.exitCode === 125 && /not permitted/.test(e.stderr));
+  assert.equal((await sb.bash("kill -9 $$", { check: false })).signal, 9);
+  await assert.rejects(sb.run(["/nowhere/program"]), (e) => e.errno === "ENOENT");
+  await assert.rejects(sb.bash("pwd", { cwd: "/nowhere" }), bvisor.BvisorError);
+  await assert.rejects(Sandbox.create({ net: "all" }), bvisor.BvisorError);
+  await assert.rejects(sb.run([]), bvisor.PolicyError);
+});
+
+test("input, environment, terminal", async () => {
+  const data = Buffer.alloc(3 << 20, "x");
+  assert.equal((await sb.run(["wc", "-c"], { input: data })).stdout, `${data.length}\n`);
+  assert.equal((await sb.run(["cat"], {})).stdout, "");
+  assert.equal((await sb.bash("echo $X ${HOME-none}", { env: { X: "1", HOME: null } })).stdout, "1 none\n");
+  const t = sb.runCmd("stty size; read x; echo got $x; stty size", { tty: { rows: 30, cols: 90 } });
+  await t.resize(40, 100);
+  await t.write("typed\n");
+  assert.match((await t.stdout()).replaceAll("\r", ""), /got typed\n40 100\n$/);
+});
+
+test("timeout, limits, abort", async () => {
+  await assert.rejects(sb.bash("echo part; sleep 60", { timeout: 300 }), (e) => e instanceof bvisor.TimeoutError && e.stdout === "part\n");
+  await assert.rejects(sb.bash("while :; do :; done", { limits: { cpu_seconds: 1 } }), (e) => e instanceof bvisor.LimitExceeded && e.limit === "cpu_seconds");
+  const abort = new AbortController();
+  const p = sb.bash("sleep 401", { signal: abort.signal });
+  await until(() => marked("401").length);
+  abort.abort();
+  await assert.rejects(p, { name: "AbortError" });
+  assert.ok(await until(() => !marked("401").length));
+});
+
+test("files", async () => {
+  const f = sb.files;
+  await f.mkdir("/tmp/d/deep", { recursive: true });
+  await f.write("/tmp/d/a", "text\n", 0o640);
+  await f.append("/tmp/d/a", new Uint8Array([255, 0]));
+  assert.deepEqual([...(await f.read("/tmp/d/a"))], [...Buffer.from("text\n"), 255, 0]);
+  const info = await f.stat("/tmp/d/a");
+  assert.deepEqual([info.type, info.mode, info.size], ["file", 0o640, 7]);
+  await sb.bash("ln -s a /tmp/d/l; touch '/tmp/d/odd name'");
+  assert.deepEqual((await f.list("/tmp/d")).map((x) => [x.name, x.type]), [["a", "file"], ["deep", "directory"], ["l", "symlink"], ["odd name", "file"]]);
+  await f.rename("/tmp/d/a", "/tmp/d/b");
+  assert.equal(await f.exists("/tmp/d/a"), false);
+  await assert.rejects(f.read("/tmp/d/a"), { code: "ENOENT", path: "/tmp/d/a" });
+  await f.remove("/tmp/d", { recursive: true });
+  assert.equal(existsSync("/tmp/d/deep"), false);
+});
+
+test("review", async () => {
+  const dir = mkdtempSync(join(work, "repo-"));
+  writeFileSync(join(dir, "one"), "one\n");
+  const kept = new Sandbox({ name: "ts", cwd: dir });
+  await kept.bash("echo more >>one; echo new >two");
+  assert.deepEqual((await kept.diff()).map((c) => c.kind).sort(), ["A", "M"]);
+  assert.match(await kept.patch(), /\+more\n/);
+  await kept.snapshot("t");
+  const other = await kept.fork("ts2", "t");
+  assert.equal((await other.bash("cat two")).stdout, "new\n");
+  await other.remove();
+  await kept.commit({ paths: [join(dir, "one")] });
+  assert.equal(readFileSync(join(dir, "one"), "utf8"), "one\nmore\n");
+  await kept.rollback();
+  assert.deepEqual(await kept.diff(), []);
+  await kept.bash("echo x >one");
+  writeFileSync(join(dir, "one"), "outside\n");
+  await assert.rejects(kept.commit(), bvisor.ConflictError);
+  await kept.remove();
+  await assert.rejects(sb.diff(), bvisor.PolicyError);
+});
+
+test("a slow reader stops the guest, and nobody else; the event loop is free", async () => {
+  const out = sb.runCmd("head -c 100M /dev/zero; echo done >&2");
+  const reader = out.stdoutStream.getReader();
+  await sleep(300);
+  assert.ok(out.running);
+  assert.equal((await sb.bash("echo others go on")).stdout, "others go on\n");
+  let n = 0;
+  let worst = 0;
+  let last = performance.now();
+  const tick = setInterval(() => {
+    worst = Math.max(worst, performance.now() - last - 5);
+    last = performance.now();
+  }, 5);
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    n += value.length;
+  }
+  clearInterval(tick);
+  assert.equal(n, 100 << 20);
+  assert.equal(await out.exitCode, 0);
+  assert.ok(worst < 200, `the loop was late by ${worst} ms`);
+});
+
+test("many at once", async () => {
+  const boxes = Array.from({ length: 20 }, () => new Sandbox());
+  const all = await Promise.all(boxes.map((b, i) => b.bash(`echo ${i}`)));
+  assert.deepEqual(all.map((r) => r.stdout), boxes.map((_, i) => `${i}\n`));
+  await Promise.all(boxes.map((b) => b.close()));
+});
+
+const app = (code) => ["--input-type=module", "-e", code];
+
+test("the application ends by itself, and all with it", async () => {
+  const r = spawnSync(process.execPath, app("import { Sandbox } from 'bvisor'; const sb = new Sandbox(); sb.runCmd('sleep 402'); await sb.bash('setsid sleep 402 & true'); await (await Sandbox.create()).bash('true'); console.log('end'); process.exit(0)"), { cwd: import.meta.dirname ?? ".", encoding: "utf8", timeout: 20000 });
+  assert.equal(r.stdout, "end\n", r.stderr);
+  assert.ok(await until(() => !marked("402").length, 3000));
+  const idle = spawnSync(process.execPath, app("import { Sandbox } from 'bvisor'; await new Sandbox().bash('true'); console.log('idle')"), { cwd: import.meta.dirname ?? ".", encoding: "utf8", timeout: 20000 });
+  assert.deepEqual([idle.stdout, idle.status], ["idle\n", 0], "an open sandbox does not keep it alive");
+});
+
+test("the application is killed", async () => {
+  const child = spawn(process.execPath, app("import { Sandbox } from 'bvisor'; const sb = new Sandbox(); sb.runCmd('trap \"\" TERM; sleep 403'); await sb.bash('true'); console.log('up'); setInterval(() => 0, 1000)"), { cwd: import.meta.dirname ?? ".", stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  await until(() => marked("403").length);
+  child.kill("SIGKILL");
+  assert.ok(await until(() => !marked("403").length, 2000));
+});
+
+test("no program", () => {
+  const r = spawnSync(process.execPath, app("import { Sandbox } from 'bvisor'; try { new Sandbox() } catch (e) { console.log(e.name) }"), { cwd: import.meta.dirname ?? ".", encoding: "utf8", env: { ...process.env, BVISOR_BIN: "/nowhere" } });
+  assert.equal(r.stdout, "UnsupportedHost\n", r.stderr);
+  const f = spawnSync(process.execPath, app("import { Sandbox } from 'bvisor'; try { await Sandbox.create() } catch (e) { console.log(e.name) }"), { cwd: import.meta.dirname ?? ".", encoding: "utf8", env: { ...process.env, BVISOR_BIN: "/bin/true" } });
+  assert.equal(f.stdout, "UnsupportedHost\n", f.stderr);
+});
