@@ -3,12 +3,69 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #include "quota.h"
+
+/* ---- truncate ---- */
+
+struct cut {
+	struct vfs *v;
+	struct bv_creds creds;
+	off_t length;
+	int object, result;
+};
+
+static void cut_work(void *arg)
+{
+	struct cut *c = arg;
+	char path[FD_PATH_MAX];
+
+	c->v->host->as_creds(&c->creds);
+	real_fd_path(path, c->object);
+	c->result = truncate(path, c->length) < 0 ? -errno : 0;
+}
+
+static enum bv_verdict cut_done(struct bv_call *call, void *arg)
+{
+	struct cut *c = arg;
+	struct vfs *v = c->v;
+	int r = c->result;
+
+	quota_freed(v);
+	close(c->object);
+	free(c);
+	return call ? REPLY(v, call, r) : BV_PASS;
+}
+
+/* By a worker, who waits for whoever holds a lease on it (fcntl(2), F_SETLEASE). */
+static enum bv_verdict cut_later(struct vfs *v, struct bv_call *call, struct loc *l, off_t length)
+{
+	struct cut *c = calloc(1, sizeof(*c));
+	int r = c ? v->host->creds(call, &c->creds) : -ENOMEM;
+
+	if (r == 0)
+		r = c->object = loc_open_path(v, l);
+	if (r < 0) {
+		free(c);
+		return REPLY(v, call, r);
+	}
+	c->v = v;
+	c->length = length;
+	return v->host->defer(call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, cut_work, cut_done, c);
+}
+
+/* -EWOULDBLOCK: there is a lease on it. */
+static int cut_now(const char *path, off_t length)
+{
+	bv_autofd int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	return fd < 0 || ftruncate(fd, length) < 0 ? -errno : 0;
+}
 
 /* Exactly the object that was found and checked, as the guest; a path could be another by now. */
 static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t length)
@@ -30,7 +87,7 @@ static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t 
 	if (r == 0)
 		r = v->host->as_guest(call);
 	if (r == 0)
-		r = truncate(path, length) < 0 ? -errno : 0;
+		r = cut_now(path, length);
 	v->host->as_creds(NULL);
 	if (counts && (new < old || r < 0))
 		quota_freed(v);
@@ -64,8 +121,15 @@ BV_SYSCALL(truncate)
 			l.fd = -1;
 		}
 	}
-	enum bv_verdict verdict = r == COPYUP_LATER ? copyup_defer(v, call, &l, sys_truncate)
-	                                            : REPLY(v, call, r < 0 ? r : set_length(v, call, &l, length));
+	enum bv_verdict verdict;
+	if (r == 0)
+		r = set_length(v, call, &l, length);
+	if (r == COPYUP_LATER)
+		verdict = copyup_defer(v, call, &l, sys_truncate);
+	else if (r == -EWOULDBLOCK)
+		verdict = cut_later(v, call, &l, length);
+	else
+		verdict = REPLY(v, call, r);
 	loc_fini(&l);
 	return verdict;
 }

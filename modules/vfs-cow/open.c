@@ -99,6 +99,29 @@ static enum bv_verdict open_slowly(const struct request *q, int object)
 	return q->v->host->defer(q->call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, slow_work, slow_done, s);
 }
 
+/*
+ * Somebody may hold a lease on a regular file (fcntl(2), F_SETLEASE): an open that would wait until that
+ * is given up is for a worker.  O_NONBLOCK, which else means nothing there, tells.
+ */
+static int awake(int fd, int flags)
+{
+	if (fd >= 0 && !(flags & O_NONBLOCK))
+		(void)fcntl(fd, F_SETFL, flags & (O_APPEND | O_DIRECT | O_NOATIME));
+	return fd;
+}
+
+static int open_now(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NONBLOCK);
+
+	return fd < 0 ? -errno : awake(fd, flags);
+}
+
+static bool leased(const struct request *q, int fd)
+{
+	return fd == -EWOULDBLOCK && !(q->flags & O_NONBLOCK);
+}
+
 /* Opens exactly the object that fd (O_PATH, ours) names. */
 static int reopen(const struct request *q, int fd)
 {
@@ -106,8 +129,7 @@ static int reopen(const struct request *q, int fd)
 
 	real_fd_path(path, fd);
 	q->v->host->as_guest(q->call);
-	int got = open(path, (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
-	return got < 0 ? -errno : got;
+	return open_now(path, (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
 }
 
 static enum bv_verdict reopen_any(const struct request *q, struct loc *l, int fd)
@@ -117,7 +139,13 @@ static enum bv_verdict reopen_any(const struct request *q, struct loc *l, int fd
 
 		return object < 0 ? REPLY(q->v, q->call, -errno) : open_slowly(q, object);
 	}
-	return give(q, reopen(q, fd));
+	int got = reopen(q, fd);
+	if (leased(q, got)) {
+		int object = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		return object < 0 ? REPLY(q->v, q->call, -errno) : open_slowly(q, object);
+	}
+	return give(q, got);
 }
 
 /* ---- O_PATH ---- */
@@ -228,10 +256,14 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 
 		/* The descriptor that resolution left behind: no second walk, and no second answer. */
 		real_fd_path(path, l->path_fd);
-		fd = open(path, flags | O_CLOEXEC);
-		fd = fd < 0 ? -errno : fd;
+		fd = open_now(path, flags | O_CLOEXEC);
 	} else {
-		fd = real_open(v, l, l->view, flags, 0);
+		fd = awake(real_open(v, l, l->view, flags | O_NONBLOCK, 0), flags);
+	}
+	if (leased(q, fd)) {
+		int object = loc_open_path(v, l);
+
+		return object < 0 ? REPLY(v, q->call, object) : open_slowly(q, object);
 	}
 	if (fd >= 0 && write && l->view == V_UPPER) {
 		if (q->flags & O_TRUNC)

@@ -209,6 +209,47 @@ static void records(const char *name)
 	close(q[1]);
 }
 
+/* Who opens what somebody has a lease on waits until it is given up, and nobody else does. */
+static void lease(const char *name)
+{
+	int p[2], fd = TFD(open(name, O_RDWR));
+	struct stat st;
+
+	SAY("%s\n", name);
+	MUST(pipe(p) == 0);
+	signal(SIGIO, on_alarm);
+	T(fcntl(fd, F_SETLEASE, F_WRLCK));
+	T(fcntl(fd, F_GETLEASE));
+	TOPEN(open(name, O_RDONLY | O_NONBLOCK));
+	pid_t child = fork();
+	if (child == 0) {
+		close(fd);
+		tell(p[1]);
+		int again = TFD(open(name, O_RDONLY));
+		T(fcntl(again, F_GETFL) & O_NONBLOCK);
+		T(truncate(name, 3));
+		tell(p[1]);
+		_exit(0);
+	}
+	wait_for(p[0]);
+	struct pollfd f = { .fd = p[0], .events = POLLIN };
+	T(poll(&f, 1, 150) == 0 || errno == EINTR);
+	T(stat("a.txt", &st));
+	MUST(fcntl(fd, F_SETLEASE, F_UNLCK) == 0);
+	wait_for(p[0]);
+	wait(NULL);
+	T(stat(name, &st));
+	SAY("  %lld\n", (long long)st.st_size);
+	close(fd);
+	close(p[0]);
+	close(p[1]);
+	fd = open(name, O_RDONLY);
+	T(fcntl(fd, F_SETLEASE, F_RDLCK));
+	T(fcntl(fd, F_GETLEASE));
+	T(fcntl(fd, F_SETLEASE, F_UNLCK));
+	close(fd);
+}
+
 int main(void)
 {
 	t_put("new", "new\n");
@@ -223,5 +264,7 @@ int main(void)
 	records("a.txt");
 	records("script.sh");
 	records("new");
+	lease("new");
+	lease("script.sh");
 	return 0;
 }
