@@ -25,7 +25,7 @@ _bvisor() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -42,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve check modules routes help version' -- "$cur")
 		return
 		;;
 	esac

@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The broker's protocol against clients that get it wrong, lie, hold back, or vanish."""
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import time
+
+from kept import bvisor, clitest, env, ok, work, tap
+
+HEAD = struct.Struct("<III")
+
+
+class Client:
+    def __init__(self, greet=True, path=None):
+        self.p, self.buf = None, b""
+        if path:
+            self.s = socket.socket(socket.AF_UNIX)
+            self.s.connect(path)
+        else:
+            self.s, theirs = socket.socketpair()
+            self.p = subprocess.Popen([bvisor, "serve", "--fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], env=env, cwd=work,
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            theirs.close()
+        self.s.settimeout(20)
+        if greet:
+            self.send({"bvisor": 1})
+            self.hello = self.message()
+
+    def frame(self, kind, stream, payload):
+        self.s.sendall(HEAD.pack(len(payload), stream, kind) + payload)
+
+    def send(self, message):
+        self.frame(1, 0, json.dumps(message).encode())
+
+    def read(self):
+        """(kind, stream, payload), or None at the end."""
+        while True:
+            if len(self.buf) >= 12:
+                n, stream, kind = HEAD.unpack(self.buf[:12])
+                if len(self.buf) >= 12 + n:
+                    payload, self.buf = self.buf[12:12 + n], self.buf[12 + n:]
+                    return kind, stream, payload
+            try:
+                data = self.s.recv(1 << 20)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self.buf += data
+
+    def message(self):
+        while True:
+            f = self.read()
+            if f is None or f[0] == 1:
+                return None if f is None else json.loads(f[2])
+
+    def call(self, method, **params):
+        self.send({"id": 7, "method": method, "params": params})
+        while True:
+            m = self.message()
+            if m is None or m.get("id") == 7:
+                return m
+
+    def create(self, **params):
+        return self.call("sandbox.create", **params)["result"]["sandbox"]
+
+    def end(self):
+        """The broker's exit status, once we are gone."""
+        self.s.close()
+        if not self.p:
+            return None
+        try:
+            return self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            return "hangs"
+
+
+def refused(what, *frames, code="protocol", greet=True):
+    c = Client(greet)
+    for f in frames:
+        try:
+            c.s.sendall(f)
+        except OSError:
+            break
+    m = c.message()
+    gone = c.read() is None
+    ok(m and m.get("error", {}).get("code") == code and m["id"] is None and gone and c.end() == 0, what, [m, gone])
+
+
+def msg(text):
+    return HEAD.pack(len(text), 0, 1) + text
+
+
+refused("no greeting", msg(b'{"id": 1, "method": "sandbox.list"}'), greet=False)
+refused("data before the greeting", HEAD.pack(1, 4, 2) + b"x", greet=False)
+refused("another version", msg(b'{"bvisor": 2}'), code="version", greet=False)
+refused("a version of words", msg(b'{"bvisor": "one"}'), greet=False)
+refused("no JSON", msg(b"{"))
+refused("no UTF-8", msg(b'{"id": 1, "method": "\xff"}'))
+refused("no object", msg(b"[1, 2]"))
+refused("one key twice", msg(b'{"id": 1, "id": 2}'))
+refused("deep nonsense", msg(b"[" * 100000))
+refused("an empty message", msg(b""))
+refused("an endless frame", HEAD.pack(0xffffffff, 0, 1))
+refused("a frame of 8 MiB and a byte", HEAD.pack((8 << 20) + 1, 0, 1))
+refused("a frame of unknown type", HEAD.pack(0, 0, 99))
+refused("credit of three bytes", HEAD.pack(3, 5, 3) + b"abc")
+
+c = Client()
+ok(c.hello["bvisor"] == 1 and c.hello["window_in"] > 0, "it greets", [c.hello])
+for what, message, code in (
+        ("no method", {"id": 1, "method": "sandbox.fly"}, "no_method"), ("no id", {"method": "sandbox.list"}, "protocol"),
+        ("an id of text", {"id": "x", "method": "sandbox.list"}, "protocol"), ("no name", {"id": 1}, "protocol"),
+        ("params of text", {"id": 1, "method": "sandbox.list", "params": "x"}, "protocol"),
+        ("create: unknown", {"id": 1, "method": "sandbox.create", "params": {"nme": "x"}}, "invalid"),
+        ("create: a number", {"id": 1, "method": "sandbox.create", "params": {"net": 1}}, "invalid"),
+        ("create: NUL", {"id": 1, "method": "sandbox.create", "params": {"name": "a\0b"}}, "invalid"),
+        ("create: what run refuses", {"id": 1, "method": "sandbox.create", "params": {"net": "all"}}, "sandbox"),
+        ("create: a bad name", {"id": 1, "method": "sandbox.create", "params": {"name": "../x"}}, "sandbox"),
+        ("start in nothing", {"id": 1, "method": "process.start", "params": {"sandbox": 99, "shell": "true"}}, "not_found"),
+        ("signal to nobody", {"id": 1, "method": "process.signal", "params": {"process": 5}}, "not_found"),
+        ("a forbidden command", {"id": 1, "method": "command", "params": {"argv": ["run", "--", "true"]}}, "invalid"),
+        ("a command of numbers", {"id": 1, "method": "command", "params": {"argv": ["ls", 1]}}, "invalid"),
+        ("no command", {"id": 1, "method": "command"}, "invalid")):
+    c.send(message)
+    m = c.message()
+    ok(m and m.get("error", {}).get("code") == code and m["error"]["message"], what, [m])
+sb = c.create()
+for what, params in (("neither", {}), ("both", {"argv": ["a"], "shell": "a"}), ("no words", {"argv": []}), ("numbers", {"argv": [1]}),
+                     ("NUL", {"argv": ["a\0b"]}), ("env", {"shell": "a", "env": {"A=B": "c"}}), ("tty", {"shell": "a", "tty": "yes"}),
+                     ("timeout", {"shell": "a", "timeout": -1}), ("limits", {"shell": "a", "limits": {"memory": "1G"}}),
+                     ("user", {"shell": "a", "user": {"uid": 1}}), ("stdin", {"shell": "a", "stdin": "file"}), ("unknown", {"shell": "a", "cdw": "/"}),
+                     ("too long", {"argv": ["x" * (7 << 20), "y" * (1 << 20) * 0]})):
+    m = c.call("process.start", sandbox=sb, **params)
+    ok(m and m.get("error", {}).get("code") in ("invalid", "exec"), f"start: {what}", [str(m)[:300]])
+m = c.call("process.start", sandbox=sb, shell="echo still here")
+ok(m and "result" in m, "after all of it it works", [m])
+m = c.call("sandbox.list")
+ok(len(m["result"]["sandboxes"]) == 1 and m["result"]["sandboxes"][0]["state"] == "ready", "and has one sandbox", [m])
+c.frame(2, 999 * 4, b"to nobody")
+c.frame(4, 999 * 4, b"")
+c.frame(3, 999 * 4 + 1, struct.pack("<I", 5))
+ok("result" in c.call("sandbox.list"), "frames of processes that are not there mean nothing")
+p = c.call("process.start", sandbox=sb, shell="sleep 100")["result"]["process"]
+try:
+    c.frame(2, p * 4, b"x" * (c.hello["window_in"] + 70000 * 20))
+except OSError:
+    pass
+m = c.message()
+ok(m is None or m.get("error", {}).get("code") == "protocol", "more input than was granted", [m])
+ok(c.end() == 0, "ends it")
+
+# Frames cut anywhere, and noise.
+random.seed(1)
+good = msg(b'{"bvisor": 1}') + b"".join(msg(json.dumps({"id": i, "method": "sandbox.list"}).encode()) for i in range(5))
+c = Client(greet=False)
+for i in range(len(good)):
+    c.s.sendall(good[i:i + 1])
+ok([c.message() is not None for _ in range(6)] == [True] * 6 and c.end() == 0, "byte by byte")
+statuses = []
+for turn in range(30):
+    c = Client(greet=bool(turn % 2))
+    noise = bytearray(good)
+    for _ in range(random.randrange(1, 8)):
+        noise[random.randrange(len(noise))] = random.randrange(256)
+    try:
+        c.s.sendall(bytes(noise))
+    except OSError:
+        pass
+    statuses.append(c.end())
+ok(statuses == [0] * 30, "noise", [statuses])
+
+# Who vanishes takes all along.
+mark = "4201.5"
+for what, how in (("closes", lambda c: c.s.close()), ("half closes", lambda c: c.s.shutdown(socket.SHUT_WR))):
+    c = Client()
+    sb = c.create()
+    c.call("process.start", sandbox=sb, shell=f"trap '' TERM HUP; sleep {mark}")
+    clitest.until(lambda: clitest.sleepers(mark), 10)
+    how(c)
+    ok(clitest.until(lambda: not clitest.sleepers(mark), 3) and c.end() == 0, f"a client that {what}")
+c = Client()
+sb = c.create()
+c.call("process.start", sandbox=sb, shell=f"sleep {mark}")
+clitest.until(lambda: clitest.sleepers(mark), 10)
+c.p.kill()
+ok(clitest.until(lambda: not clitest.sleepers(mark), 3), "a broker that is killed")
+c.end()
+c = Client()
+for _ in range(3):
+    c.send({"id": 1, "method": "sandbox.create", "params": {}})
+ok(c.end() == 0 and clitest.until(lambda: not clitest.children(c.p.pid), 3), "while sandboxes start")
+
+# A hostile guest: its agent's socket, its agent.
+c = Client()
+sb = c.create()
+m = c.call("process.start", sandbox=sb, shell="kill -STOP $PPID; kill -9 $PPID; sleep 1; echo alive")
+while m is not None and m.get("event") not in ("exit", "sandbox_end"):
+    m = c.message()
+ok(m is not None, "a guest that kills its init ends its sandbox", [m])
+ok("result" in c.call("sandbox.create"), "and no other")
+c.end()
+
+# A socket for several.
+path = os.path.join(work, "sock")
+p = subprocess.Popen([bvisor, "serve", "--socket", path], env=env, cwd=work, stderr=subprocess.PIPE)
+clitest.until(lambda: os.path.exists(path), 10)
+ok(os.stat(path).st_mode & 0o777 == 0o600, "for this user alone")
+a, b = Client(path=path), Client(path=path)
+sa = a.create()
+b.create()
+m = b.call("process.start", sandbox=sa, shell="true")
+ok(m.get("error", {}).get("code") == "not_found", "clients do not see each other's", [m])
+a.end()
+ok(len(b.call("sandbox.list")["result"]["sandboxes"]) == 1, "one goes, the other stays")
+b.end()
+time.sleep(0.1)
+ok(p.poll() is None, "the broker too")
+p.terminate()
+p.wait()
+r = subprocess.run([bvisor, "serve", "--socket", "/nowhere/x"], capture_output=True, env=env, check=False)
+ok(r.returncode == 125 and b"No such file" in r.stderr, "no place for a socket", [r])
+for argv in ([], ["--fd", "x"], ["--fd", "77"], ["--fd", "0", "--socket", "x"], ["--nonsense"], ["--fd", "0", "more"]):
+    r = subprocess.run([bvisor, "serve", *argv], capture_output=True, env=env, check=False)
+    ok(r.returncode == 2 and r.stderr.count(b"\n") == 1, f"serve {argv}", [r])
+raise SystemExit(tap.done())
