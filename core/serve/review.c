@@ -168,6 +168,16 @@ bool review_reaped(struct broker *b, pid_t pid, int status)
 	return false;
 }
 
+void review_fini(struct broker *b)
+{
+	while (b->jobs) {
+		struct job *j = b->jobs;
+
+		b->jobs = j->next;
+		job_free(j);
+	}
+}
+
 void review_forget(struct client *c)
 {
 	for (struct job *j = c->broker->jobs; j; j = j->next)

@@ -7,6 +7,7 @@
 bool review_reaped(struct broker *b, pid_t pid, int status);
 /* The client goes. */
 void review_forget(struct client *c);
+void review_fini(struct broker *b);
 /* box.c: the same of sandboxes. */
 void box_reaped(struct broker *broker, pid_t pid);
 

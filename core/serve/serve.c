@@ -24,6 +24,7 @@
 #include "serve.h"
 
 #define EVENTS 64
+#define KILL_TIMEOUT_MS 3000
 
 struct garbage {
 	struct garbage *next;
@@ -93,7 +94,7 @@ static void run(struct broker *b)
 {
 	struct epoll_event ev[EVENTS];
 
-	while (b->listener.fd >= 0 || b->clients) {
+	while (!b->stop && (b->listener.fd >= 0 || b->clients)) {
 		int n = epoll_wait(b->epfd, ev, EVENTS, timers(b));
 
 		for (int i = 0; i < n; i++) {
@@ -121,18 +122,22 @@ static void on_child(struct source *s, uint32_t events)
 	pid_t pid;
 
 	(void)events;
-	(void)!read(s->fd, &si, sizeof(si));
+	while (read(s->fd, &si, sizeof(si)) == sizeof(si))
+		b->stop |= si.ssi_signo != SIGCHLD;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (!review_reaped(b, pid, status))
 			box_reaped(b, pid);
 }
 
-static int watch_children(struct broker *b)
+static int watch_signals(struct broker *b)
 {
+	static const int ends[] = {SIGTERM, SIGINT, SIGHUP};
 	sigset_t chld;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
+	for (size_t i = 0; i < BV_ROWS_OF(ends); i++)
+		sigaddset(&chld, ends[i]);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	b->children = (struct source){.fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK),
@@ -183,13 +188,40 @@ static char *beside(const char *installed, const char *built)
 	               : NULL;
 }
 
+static int serve(struct broker *b, int fd, const char *path)
+{
+	if (!b->init)
+		return cli_fail("serve", "the program bvisor-init is not installed beside bvisor");
+	if (b->epfd < 0 || watch_signals(b) < 0)
+		return cli_fail("serve", "epoll: %s", strerror(errno));
+	if (path) {
+		int code = listen_at(b, path);
+
+		if (code)
+			return code;
+	} else {
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		if (!client_new(b, fd))
+			return cli_fail("serve", "out of memory");
+	}
+	run(b);
+	if (path)
+		(void)unlink(path);
+	while (b->clients)
+		client_end(b->clients);
+	(void)killall(KILL_TIMEOUT_MS, forget, NULL);
+	review_fini(b);
+	return 0;
+}
+
 int serve_command(int argc, char **argv)
 {
 	static const struct option options[] = {{"fd", required_argument, NULL, 'f'},
 	                                        {"socket", required_argument, NULL, 's'},
 	                                        {"help", no_argument, NULL, 'h'},
 	                                        {0}};
-	struct broker b = {.listener = {.fd = -1}};
+	struct broker b = {.listener = {.fd = -1}, .children = {.fd = -1}};
 	const char *path = NULL;
 	char *end;
 	int fd = -1, c;
@@ -217,26 +249,12 @@ int serve_command(int argc, char **argv)
 	prctl(PR_SET_NAME, "bvisor-serve");
 	b.init = beside(INIT_BESIDE, "bvisor-init");
 	b.epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (!b.init)
-		return cli_fail("serve", "the program bvisor-init is not installed beside bvisor");
-	if (b.epfd >= 0 && watch_children(&b) < 0)
-		return cli_fail("serve", "signals: %s", strerror(errno));
-	if (b.epfd < 0)
-		return cli_fail("serve", "epoll: %s", strerror(errno));
-	b.once = !path;
-	if (path) {
-		c = listen_at(&b, path);
-		if (c)
-			return c;
-	} else {
-		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-		if (!client_new(&b, fd))
-			return cli_fail("serve", "out of memory");
-	}
-	run(&b);
-	(void)killall(3000, forget, NULL);
-	if (path)
-		(void)unlink(path);
-	return 0;
+	c = serve(&b, fd, path);
+	source_close(&b, &b.listener);
+	source_close(&b, &b.children);
+	collect(&b);
+	if (b.epfd >= 0)
+		close(b.epfd);
+	free(b.init);
+	return c;
 }

@@ -36,12 +36,12 @@ struct source {
 
 struct broker {
 	int epfd;
-	bool once; /* one client, on an inherited socket: ends with it */
+	bool stop; /* a signal said so */
 	struct client *clients;
 	struct source listener;
-	const char *init; /* bvisor-init's path */
+	char *init; /* bvisor-init's path */
 	struct job *jobs; /* review.c */
-	struct source children; /* SIGCHLD */
+	struct source children; /* SIGCHLD, and the signals that end us */
 	struct garbage *garbage; /* freed when no event can mean it any more */
 	uint32_t last_id;
 };

@@ -151,7 +151,8 @@ try:
     c.frame(2, p * 4, b"x" * (c.hello["window_in"] + 70000 * 20))
 except OSError:
     pass
-m = c.message()
+while (m := c.message()) and m.get("event") == "exit":  # of the echo before
+    pass
 ok(m is None or m.get("error", {}).get("code") == "protocol", "more input than was granted", [m])
 ok(c.end() == 0, "ends it")
 
