@@ -25,7 +25,7 @@ _bvisor() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve mcp check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -42,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve mcp check modules routes help version' -- "$cur")
 		return
 		;;
 	esac
@@ -57,6 +57,8 @@ _bvisor() {
 	esac
 	case $sub in
 	run | shell) mapfile -t COMPREPLY < <(compgen -W "$run" -- "$cur") ;;
+	mcp) mapfile -t COMPREPLY < <(compgen -W '--name --net --hide --quota --env-all --yes -c --config -h --help' -- "$cur") ;;
+	serve) mapfile -t COMPREPLY < <(compgen -W '--fd --socket -h --help' -- "$cur") ;;
 	diff)
 		if [[ $cur == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "--json --stat -p --patch --who $run" -- "$cur")

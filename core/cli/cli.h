@@ -41,6 +41,7 @@ int cli_help(const char *cmd);
 /* Flushes stdout: code, or EXIT_BVISOR with a line on stderr when the output got lost. */
 int cli_flush(const char *cmd, int code);
 
+int mcp_command(int argc, char **argv); /* serve/mcp.c */
 int serve_command(int argc, char **argv); /* serve/serve.c */
 int run_command(int argc, char **argv);
 int shell_command(int argc, char **argv);

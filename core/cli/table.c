@@ -102,6 +102,20 @@ static const struct command commands[] = {
          ls_command},
 	{"rm", "[OPTION...] NAME...", "remove sandboxes with all their changes",
          CONFIG_HELP "  -h, --help               show this\n", rm_command},
+	{"mcp", "[OPTION...]", "a sandbox as a server of the Model Context Protocol",
+         "      --name NAME          keep the sandbox under this name (default: forget it at the "
+         "end)\n"
+         "      --net none|host      network of the commands (default: none)\n"
+         "      --hide PATH          do not show PATH\n"
+         "      --quota SIZE         how much may be written\n"
+         "      --env-all            pass the host's whole environment\n"
+         "      --yes                commit without asking the user\n"
+         "  -c, --config FILE        read FILE instead of the usual configuration\n"
+         "  -h, --help               show this\n\n"
+         "Speaks on standard input and output; clients start it by themselves.  Tools: bash, "
+         "read_file,\n"
+         "write_file, list_files, diff, commit, reset.\n",
+         mcp_command},
 	{"serve", "--fd N | --socket PATH", "the broker: sandboxes for a program, by a protocol",
          "      --fd N               one client, on this inherited socket; ends with it\n"
          "      --socket PATH        make a socket there, for this user alone\n"

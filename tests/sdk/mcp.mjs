@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// bvisor mcp with the official client.  Prints TAP.
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+
+const bvisor = process.env.BVISOR_BIN;
+const [work] = process.argv.slice(2);
+let n = 0;
+let failed = 0;
+function ok(good, what, note = "") {
+  n++;
+  if (!good) failed++;
+  console.log(`${good ? "ok" : "not ok"} ${n} - ${what}`);
+  if (!good) console.log(`# ${JSON.stringify(note).slice(0, 800)}`);
+}
+
+async function session(args, options, answer) {
+  const dir = `${work}/repo${n}`;
+  mkdirSync(dir);
+  writeFileSync(`${dir}/one`, "one\n");
+  const client = new Client({ name: "test", version: "1" }, options);
+  const asked = [];
+  if (answer)
+    client.setRequestHandler(ElicitRequestSchema, (request) => {
+      asked.push(request.params.message);
+      return answer;
+    });
+  await client.connect(new StdioClientTransport({ command: bvisor, args: ["mcp", ...args], cwd: dir, env: process.env }));
+  const call = async (name, args = {}) => {
+    const r = await client.callTool({ name, arguments: args });
+    return { text: r.content.map((c) => c.text).join(""), error: !!r.isError };
+  };
+  return { client, call, dir, asked };
+}
+
+{
+  const { client, call, dir } = await session([], {});
+  const { tools } = await client.listTools();
+  ok(tools.map((t) => t.name).join() === "bash,read_file,write_file,list_files,diff,commit,reset" && tools.every((t) => t.description && t.inputSchema.type === "object"), "the tools", tools);
+  let r = await call("bash", { command: "pwd; cat one; echo err >&2; echo two >>one" });
+  ok(!r.error && r.text === `${dir}\none\nerr\n`, "bash", r);
+  ok(readFileSync(`${dir}/one`, "utf8") === "one\n", "the host's file is what it was");
+  r = await call("bash", { command: "exit 3" });
+  ok(r.error && r.text.includes("[exit code 3]"), "a failure", r);
+  r = await call("bash", { command: "sleep 60", timeout: 0.5 });
+  ok(r.error && r.text.includes("[killed after"), "a timeout", r);
+  r = await call("bash", { command: "head -c 1000000 /dev/zero | tr '\\0' x" });
+  ok(!r.error && r.text.length < 300000 && /\[\d+ more bytes\]/.test(r.text), "much output is cut", r.text.length);
+  r = await call("bash", { command: "printf '\\377\\n'" });
+  ok(!r.error && r.text === "?\n", "what is no UTF-8", r);
+  r = await call("write_file", { path: "dir/new", content: "x" });
+  ok(r.error && r.text.includes("ENOENT"), "a directory that is not there", r);
+  r = await call("write_file", { path: "new", content: "é\n" });
+  ok(!r.error && (await call("read_file", { path: "new" })).text === "é\n" && !existsSync(`${dir}/new`), "write and read");
+  await call("bash", { command: "mkdir d; ln -s one l" });
+  r = await call("list_files");
+  ok(r.text.split("\n").sort().join() === ",d/,l@,new,one", "list", r);
+  r = await call("read_file", { path: "/etc/shadow" });
+  ok(r.error, "what is hidden", r);
+  r = await call("bash", {});
+  ok(r.error && r.text.includes("command is no text"), "no command", r);
+  r = await call("diff");
+  ok(r.text.includes("+two\n") && r.text.includes("new file"), "diff", r);
+  r = await call("commit");
+  ok(r.error && r.text.includes("cannot ask its user") && readFileSync(`${dir}/one`, "utf8") === "one\n", "commit without a user to ask", r);
+  r = await call("reset");
+  ok(!r.error && (await call("bash", { command: "cat one; ls" })).text === "one\none\n", "reset", r);
+  ok((await client.ping()) !== undefined, "ping");
+  await client.callTool({ name: "fly", arguments: {} }).then(() => ok(false, "no such tool"), (e) => ok(/no such tool/.test(e.message), "no such tool", e.message));
+  await client.close();
+  ok(!execFileSync(bvisor, ["ls"], { encoding: "utf8" }).includes("mcp-"), "the session's sandbox is forgotten");
+}
+for (const [what, answer, written] of [
+  ["the user agrees", { action: "accept", content: { commit: true } }, true],
+  ["the user does not", { action: "decline" }, false],
+  ["the user says no", { action: "accept", content: { commit: false } }, false],
+]) {
+  const { client, call, dir, asked } = await session([], { capabilities: { elicitation: {} } }, answer);
+  await call("bash", { command: "echo two >>one; echo x >other" });
+  const r = await call("commit", { paths: [`${dir}/one`] });
+  ok(asked.length === 1 && asked[0].includes(`${dir}/one`) && !asked[0].includes("other"), "it asks, and says what", asked);
+  ok(readFileSync(`${dir}/one`, "utf8") === (written ? "one\ntwo\n" : "one\n") && r.error !== written && !existsSync(`${dir}/other`), what, r);
+  await client.close();
+}
+{
+  const { client, call, dir } = await session(["--name", "mcp-kept", "--yes"], {});
+  await call("bash", { command: "echo kept >k" });
+  ok(!(await call("commit")).error && readFileSync(`${dir}/k`, "utf8") === "kept\n", "--yes");
+  await client.close();
+  ok(execFileSync(bvisor, ["ls"], { encoding: "utf8" }).includes("mcp-kept"), "--name keeps it");
+  execFileSync(bvisor, ["rm", "mcp-kept"]);
+}
+console.log(`1..${n}`);
+process.exit(failed ? 1 : 0);
