@@ -14,7 +14,6 @@
 
 /* The smallest page of any machine we run on: a fault cannot begin elsewhere than at a multiple. */
 #define PAGE 4096u
-#define IOV_BATCH 64u
 
 static ssize_t copy(pid_t tid, void *local, uint64_t remote, size_t n, bool write)
 {
@@ -75,34 +74,25 @@ ssize_t guest_mem_read_str(pid_t tid, char *to, uint64_t from, size_t size)
 
 ssize_t guest_mem_gather(pid_t tid, void *to, size_t cap, uint64_t iov, uint64_t n_iov)
 {
-	struct iovec v[IOV_BATCH];
-	size_t done = 0;
+	struct iovec v[GUEST_IOV_MAX];
+	size_t sum = 0;
 
 	if (n_iov > GUEST_IOV_MAX)
 		return -EINVAL;
-	for (uint64_t at = 0; at < n_iov;) {
-		size_t n = n_iov - at < IOV_BATCH ? (size_t)(n_iov - at) : IOV_BATCH;
-		int r = guest_mem_read(tid, v, iov + at * sizeof(v[0]), n * sizeof(v[0]));
-
-		if (r < 0)
-			return r;
-		size_t sum = 0;
-		for (size_t i = 0; i < n; i++) {
-			/* As import_iovec(): any length that is negative as ssize_t refuses all. */
-			if ((ssize_t)v[i].iov_len < 0)
-				return -EINVAL;
-			if (v[i].iov_len > cap - done - sum)
-				v[i].iov_len = cap - done - sum;
-			sum += v[i].iov_len;
-		}
-		struct iovec here = {(char *)to + done, sum};
-		ssize_t got = sum ? process_vm_readv(tid, &here, 1, v, n, 0) : 0;
-		if (got < 0)
-			return -errno;
-		if ((size_t)got < sum)
-			return -EFAULT;
-		done += sum;
-		at += n;
+	int r = guest_mem_read(tid, v, iov, n_iov * sizeof(v[0]));
+	if (r < 0)
+		return r;
+	for (uint64_t i = 0; i < n_iov; i++) {
+		/* As import_iovec(): any length that is negative as ssize_t refuses all. */
+		if ((ssize_t)v[i].iov_len < 0)
+			return -EINVAL;
+		if (v[i].iov_len > cap - sum)
+			v[i].iov_len = cap - sum;
+		sum += v[i].iov_len;
 	}
-	return (ssize_t)done;
+	struct iovec here = {to, sum};
+	ssize_t got = sum ? process_vm_readv(tid, &here, 1, v, n_iov, 0) : 0;
+	if (got < 0)
+		return -errno;
+	return (size_t)got < sum ? -EFAULT : got;
 }
