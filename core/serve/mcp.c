@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -25,6 +26,7 @@ struct mcp {
 	bool keep, yes;
 	bool elicits; /* the client can ask its user */
 	int asked;
+	json_t *later; /* requests that came while the user was asked */
 };
 
 struct tool {
@@ -255,18 +257,18 @@ static int ask(struct mcp *m, const char *question)
 		return 1;
 	if (!m->elicits)
 		return -1;
-	int id = ++m->asked;
+	char id[32]; /* of its own: a late answer to another question is none to this one */
+	snprintf(id, sizeof(id), "commit-%d", ++m->asked);
 	say(json_pack("{s:s, s:s, s:s, s:{s:s, s:{s:s, s:{s:{s:s, s:s}}, s:[s]}}}", "jsonrpc",
-	              "2.0", "id", "commit", "method", "elicitation/create", "params", "message",
+	              "2.0", "id", id, "method", "elicitation/create", "params", "message",
 	              question, "requestedSchema", "type", "object", "properties", "commit", "type",
 	              "boolean", "description", "Write these changes to this machine", "required",
 	              "commit"));
-	(void)id;
 	while (getline(&line, &cap, stdin) > 0) {
 		json_t *message = json_loads(line, 0, NULL),
 		       *result = json_object_get(message, "result");
 		const char *to = json_string_value(json_object_get(message, "id"));
-		bool mine = to && strcmp(to, "commit") == 0;
+		bool mine = !json_object_get(message, "method") && to && strcmp(to, id) == 0;
 		const char *action = json_string_value(json_object_get(result, "action"));
 		int answer =
 			action && strcmp(action, "accept") == 0 &&
@@ -275,40 +277,54 @@ static int ask(struct mcp *m, const char *question)
 		json_decref(message);
 		if (mine)
 			return answer;
+		json_array_append_new(m->later, json_string_nocheck(line));
 	}
 	return 0;
 }
 
-static bool commit(struct mcp *m, json_t *args, struct strbuf *out)
+/* What is named, or all that has changed. */
+static json_t *named_paths(json_t *args)
 {
 	json_t *paths = json_object_get(args, "paths"), *path;
-	json_t *argv = json_pack("[s, s, s]", "commit", "--dry-run", m->name),
-	       *plan = json_incref(argv);
-	bv_autostrbuf struct strbuf what = {0};
 	size_t i;
 
+	if (!paths)
+		return json_array();
+	if (!json_is_array(paths) || json_array_size(paths) == 0)
+		return NULL;
 	json_array_foreach (paths, i, path)
-		json_array_append(argv, path);
-	int status = review(m, plan, &what);
-	json_t *real = json_deep_copy(argv);
-	json_decref(argv);
-	json_array_remove(real, 1);
-	int answer = status == 0 ? ask(m, what.data ? what.data : "") : 0;
-	if (status != 0) {
+		if (!json_is_string(path) || !*json_string_value(path))
+			return NULL;
+	return json_incref(paths);
+}
+
+static bool commit(struct mcp *m, json_t *args, struct strbuf *out)
+{
+	json_t *paths = named_paths(args);
+	bv_autostrbuf struct strbuf what = {0};
+
+	if (!paths)
+		return bad(out, "commit: paths is no list of paths");
+	/* (No path is an option.) */
+	json_t *plan = json_pack("[s, s, s, s]", "commit", "--dry-run", m->name, "--"),
+	       *real = json_pack("[s, s, s]", "commit", m->name, "--");
+	json_array_extend(plan, paths);
+	json_array_extend(real, paths);
+	json_decref(paths);
+	if (review(m, plan, &what) != 0) {
+		json_decref(real);
 		strbuf_puts(out, what.data ? what.data : "");
-		json_decref(real);
 		return false;
 	}
-	if (answer <= 0) {
-		json_decref(real);
-		if (answer == 0)
-			return bad(out, "the user does not want that");
-		strbuf_printf(out,
-		              "%s\nYour client cannot ask its user. They may run: bvisor commit %s",
-		              what.data ? what.data : "", m->name);
-		return false;
-	}
-	return review(m, real, out) == 0;
+	int answer = ask(m, what.data ? what.data : "");
+	if (answer > 0)
+		return review(m, real, out) == 0;
+	json_decref(real);
+	if (answer == 0)
+		return bad(out, "the user does not want that");
+	strbuf_printf(out, "%s\nYour client cannot ask its user. They may run: bvisor commit %s",
+	              what.data ? what.data : "", m->name);
+	return false;
 }
 
 static bool reset(struct mcp *m, json_t *args, struct strbuf *out)
@@ -470,8 +486,8 @@ int mcp_command(int argc, char **argv)
 	                                        {"yes", no_argument, NULL, 'y'},
 	                                        {"help", no_argument, NULL, 'h'},
 	                                        {0}};
-	struct mcp m = {.params = json_object()};
-	char temp[48], cwd[4096];
+	struct mcp m = {.params = json_object(), .later = json_array()};
+	char temp[64], cwd[4096];
 	bv_autofree char *line = NULL;
 	size_t cap = 0;
 	int c;
@@ -508,7 +524,8 @@ int mcp_command(int argc, char **argv)
 	if (optind < argc)
 		return cli_misuse("mcp", "no further words are taken");
 	if (!m.name) {
-		snprintf(temp, sizeof(temp), "mcp-%d", (int)getpid());
+		/* Not the name of one that was killed. */
+		snprintf(temp, sizeof(temp), "mcp-%d-%lld", (int)getpid(), (long long)time(NULL));
 		m.name = temp;
 	}
 	json_object_set_new(m.params, "name", json_string(m.name));
@@ -518,8 +535,16 @@ int mcp_command(int argc, char **argv)
 	int r = link_open(&m.link);
 	if (r < 0)
 		return cli_fail("mcp", "the broker: %s", strerror(-r));
-	while (getline(&line, &cap, stdin) > 0)
+	while (getline(&line, &cap, stdin) > 0) {
 		take(&m, line);
+		for (; json_array_size(m.later) > 0; json_array_remove(m.later, 0)) {
+			bv_autofree char *was =
+				strdup(json_string_value(json_array_get(m.later, 0)));
+
+			if (was)
+				take(&m, was);
+		}
+	}
 	idle(&m);
 	if (!m.keep) {
 		bv_autostrbuf struct strbuf out = {0};
@@ -531,5 +556,6 @@ int mcp_command(int argc, char **argv)
 	}
 	link_close(&m.link);
 	json_decref(m.params);
+	json_decref(m.later);
 	return 0;
 }

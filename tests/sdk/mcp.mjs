@@ -3,8 +3,10 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 
 const bvisor = process.env.BVISOR_BIN;
 const [work] = process.argv.slice(2);
@@ -66,6 +68,10 @@ async function session(args, options, answer) {
   ok(r.text.includes("+two\n") && r.text.includes("new file"), "diff", r);
   r = await call("commit");
   ok(r.error && r.text.includes("cannot ask its user") && readFileSync(`${dir}/one`, "utf8") === "one\n", "commit without a user to ask", r);
+  for (const paths of [`${dir}/one`, [], [7], [""]]) {
+    r = await call("commit", { paths });
+    ok(r.error && r.text.includes("no list of paths"), `commit of ${JSON.stringify(paths)}`, r);
+  }
   r = await call("reset");
   ok(!r.error && (await call("bash", { command: "cat one; ls" })).text === "one\none\n", "reset", r);
   ok((await client.ping()) !== undefined, "ping");
@@ -88,10 +94,43 @@ for (const [what, answer, written] of [
 {
   const { client, call, dir } = await session(["--name", "mcp-kept", "--yes"], {});
   await call("bash", { command: "echo kept >k" });
+  for (const option of ["--force", "-c", "--help"]) {
+    const r = await call("commit", { paths: [option] });
+    ok(r.text.startsWith("0 changes") && !existsSync(`${dir}/k`), `${option} is a path`, r);
+  }
   ok(!(await call("commit")).error && readFileSync(`${dir}/k`, "utf8") === "kept\n", "--yes");
   await client.close();
   ok(execFileSync(bvisor, ["ls"], { encoding: "utf8" }).includes("mcp-kept"), "--name keeps it");
   execFileSync(bvisor, ["rm", "mcp-kept"]);
+}
+{
+  // By hand: what comes while the user is asked waits, and the answer to another question is none.
+  const dir = mkdtempSync(join(work, "raw-"));
+  const p = spawn(bvisor, ["mcp"], { cwd: dir, stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: p.stdout })[Symbol.asyncIterator]();
+  const say = (message) => p.stdin.write(JSON.stringify({ jsonrpc: "2.0", ...message }) + "\n");
+  const hear = async () => JSON.parse((await lines.next()).value);
+  const yes = { action: "accept", content: { commit: true } };
+  say({ id: 1, method: "initialize", params: { protocolVersion: "2025-06-18", capabilities: { elicitation: {} } } });
+  await hear();
+  say({ id: 2, method: "tools/call", params: { name: "write_file", arguments: { path: "a", content: "a" } } });
+  await hear();
+  const questions = [];
+  for (const [id, answer] of [[3, { action: "decline" }], [4, { action: "cancel" }]]) {
+    say({ id, method: "tools/call", params: { name: "commit", arguments: {} } });
+    const question = await hear();
+    questions.push(question.id);
+    say({ id: questions[0], ...(id === 4 ? { result: yes } : { method: "ping" }) });
+    say({ id: 50 + id, method: "ping" });
+    say({ id: question.id, result: answer });
+    const first = await hear();
+    ok(first.id === id && first.result.isError && !existsSync(join(dir, "a")), "not what was asked", first);
+    const rest = id === 3 ? [await hear(), await hear()] : [await hear()];
+    ok(rest.at(-1).id === 50 + id && rest.at(-1).result, "what came meanwhile is answered", rest);
+  }
+  ok(questions[0] !== questions[1], "each question has its name", questions);
+  p.stdin.end();
+  ok((await new Promise((done) => p.on("exit", done))) === 0, "ends");
 }
 console.log(`1..${n}`);
 process.exit(failed ? 1 : 0);
