@@ -138,6 +138,16 @@ static void write_iovecs(void)
 	}
 }
 
+/* What else this process has in its memory, which is no part of the model. */
+static bool is_ours(uint64_t address)
+{
+	return address >> 63 == 0 &&
+	       address - (uintptr_t)guest.mem >= PAGES * guest.page + 3 * REACH;
+}
+
+/* UNKNOWN: from memory that is ours. */
+#define UNKNOWN ((ssize_t)-1000000)
+
 static ssize_t expect_gathered(char *to, size_t cap, uint64_t iov, uint64_t n_iov)
 {
 	struct iovec v[GUEST_IOV_MAX];
@@ -156,6 +166,8 @@ static ssize_t expect_gathered(char *to, size_t cap, uint64_t iov, uint64_t n_io
 		size_t n = v[i].iov_len < cap - done ? v[i].iov_len : cap - done;
 		uint64_t from = (uintptr_t)v[i].iov_base;
 
+		if (n && is_ours(from))
+			return UNKNOWN;
 		if (readable(from, n) < n)
 			return -EFAULT;
 		if (n)
@@ -172,7 +184,8 @@ static void gather(char *to, char *expected)
 	size_t cap = take(2);
 	ssize_t want = expect_gathered(expected, cap, iov, n_iov);
 
-	check(guest_mem_gather(getpid(), to, cap, iov, n_iov) == want);
+	ssize_t got = guest_mem_gather(getpid(), to, cap, iov, n_iov);
+	check(want == UNKNOWN ? got <= (ssize_t)cap : got == want);
 	check(want <= 0 || memcmp(to, expected, (size_t)want) == 0);
 }
 
