@@ -167,6 +167,7 @@ int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *e
 struct run_result {
 	int status;  /* wait status of the first process, when started */
 	int exec_errno; /* != 0: the command could not be executed */
+	int stops; /* how often the first process was stopped */
 };
 /* Takes over the spawned child and runs until the first process ended (all: until every guest
  * ended), then kills what is left.  0; -errno with err.

@@ -20,13 +20,20 @@
 
 #define JUMP_MAX 255u /* jt and jf are bytes */
 
+typedef size_t label;
+
 /* Instructions in reverse; a label is the number of instructions from the end. */
 struct code {
-	struct sock_filter insn[BPF_MAXINSNS];
 	size_t n;
 	bool full;
+	/* The latest return of each value: there are few, and most leaves share one. */
+	struct {
+		uint32_t value;
+		label at;
+	} given[16];
+	size_t n_given;
+	struct sock_filter insn[BPF_MAXINSNS];
 };
-typedef size_t label;
 
 struct range {
 	uint32_t from;
@@ -82,12 +89,19 @@ static uint32_t return_value(struct verdict v)
 /* A return of this value: one near enough, or a new one. */
 static label give(struct code *c, uint32_t value)
 {
-	for (size_t back = 0; back < c->n && back < JUMP_MAX / 2; back++) {
-		const struct sock_filter *at = &c->insn[c->n - 1 - back];
-		if (at->code == (BPF_RET | BPF_K) && at->k == value)
-			return c->n - back;
+	size_t i = 0;
+	while (i < c->n_given && c->given[i].value != value)
+		i++;
+	if (i < c->n_given && distance(c, c->given[i].at) < JUMP_MAX / 2)
+		return c->given[i].at;
+	label at = emit(c, BPF_RET | BPF_K, 0, 0, value);
+	if (i == c->n_given && c->n_given < sizeof(c->given) / sizeof(c->given[0]))
+		c->n_given++;
+	if (i < c->n_given) {
+		c->given[i].value = value;
+		c->given[i].at = at;
 	}
-	return emit(c, BPF_RET | BPF_K, 0, 0, value);
+	return at;
 }
 
 /* A = half of an argument, masked. */
@@ -180,9 +194,11 @@ int filter_compile(const struct router *r, struct sock_fprog *out)
 {
 	int max = names_max();
 	bv_autofree struct range *range = calloc((size_t)max + 2, sizeof(*range));
-	bv_autofree struct code *c = calloc(1, sizeof(*c));
+	bv_autofree struct code *c = malloc(sizeof(*c));
 	if (!range || !c)
 		return -ENOMEM;
+	c->n = c->n_given = 0;
+	c->full = false;
 	size_t n = 0;
 	/* One past the highest: everything from there on. */
 	for (int nr = 0; nr <= max + 1; nr++) {

@@ -355,6 +355,7 @@ int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all,
 	*out = (struct run_result){
 		.status = l->first_status,
 		.exec_errno = launch_exec_errno(box->launch),
+		.stops = l->first_stops,
 	};
 	box->loop = NULL;
 	free(l);

@@ -8,6 +8,7 @@
 #include <asm/unistd.h>
 #include <errno.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,16 +20,6 @@ static const char *const by_number[] = {
 #include "syscall_names.h"
 #undef SYSCALL
 };
-/* The same, sorted by name as the generator leaves them: a start resolves some hundred names. */
-static const struct named {
-	const char *name;
-	int nr;
-} by_name[] = {
-#define SYSCALL(n) {#n, __NR_##n},
-#include "syscall_names.h"
-#undef SYSCALL
-};
-#define N_BY_NAME (sizeof(by_name) / sizeof(by_name[0]))
 #define N_BY_NUMBER (sizeof(by_number) / sizeof(by_number[0]))
 
 #define NEWER_FIRST 451
@@ -72,20 +63,43 @@ const char *names_name(int nr)
 	return NULL;
 }
 
-static int compare_name(const void *key, const void *row)
+/*
+ * Numbers + 1 by a hash of their names, open addressing: a start resolves some hundred names.  Whoever
+ * comes first fills it; the supervisor's threads begin after that.
+ */
+#define SLOTS 2048u
+static uint16_t slot[SLOTS];
+static bool filled;
+
+static uint32_t hash(const char *name)
 {
-	return strcmp(key, ((const struct named *)row)->name);
+	uint32_t h = 2166136261u; /* FNV-1a */
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 16777619u;
+	return h ^ h >> 15;
+}
+
+static void fill(void)
+{
+	for (int nr = 0; nr <= names_max(); nr++) {
+		const char *name = names_name(nr);
+		if (!name)
+			continue;
+		uint32_t at = hash(name) % SLOTS;
+		while (slot[at])
+			at = (at + 1) % SLOTS;
+		slot[at] = (uint16_t)(nr + 1);
+	}
+	filled = true;
 }
 
 int names_nr(const char *name)
 {
-	const struct named *known = bsearch(name, by_name, N_BY_NAME, sizeof(by_name[0]), compare_name);
-
-	if (known)
-		return known->nr;
-	for (size_t i = 0; i < N_NEWER; i++)
-		if (!strcmp(newer[i], name))
-			return NEWER_FIRST + (int)i;
+	if (!filled)
+		fill();
+	for (uint32_t at = hash(name) % SLOTS; slot[at]; at = (at + 1) % SLOTS)
+		if (!strcmp(names_name(slot[at] - 1), name))
+			return slot[at] - 1;
 	/* libseccomp gives a name of other architectures a number below -1. */
 	int nr = seccomp_syscall_resolve_name(name);
 	/* A number past our ledger has no disposition there: to us the name is unknown. */

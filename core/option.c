@@ -17,7 +17,7 @@
 
 struct option_set {
 	void **owned; /* strings and item arrays the conf struct points to */
-	size_t n_owned;
+	size_t n_owned, cap_owned;
 	struct set_at {
 		char *key, *where;
 	} * at;
@@ -35,12 +35,16 @@ static void *own(struct option_set *s, void *p)
 {
 	if (!p)
 		return NULL;
-	void **grown = reallocarray(s->owned, s->n_owned + 1, sizeof(*grown));
-	if (!grown) {
-		free(p);
-		return NULL;
+	if (s->n_owned == s->cap_owned) {
+		size_t cap = s->cap_owned ? 2 * s->cap_owned : 16;
+		void **grown = reallocarray(s->owned, cap, sizeof(*grown));
+		if (!grown) {
+			free(p);
+			return NULL;
+		}
+		s->owned = grown;
+		s->cap_owned = cap;
 	}
-	s->owned = grown;
 	return s->owned[s->n_owned++] = p;
 }
 
@@ -186,7 +190,7 @@ static int add_items(struct option_set *s, struct bv_strings *list, uint32_t typ
 
 static bool names_row(const struct config_entry *e, const char *section, const struct bv_option *row)
 {
-	return !strcmp(e->section, section) && !strcmp(e->key, row->key);
+	return !strcmp(e->key, row->key) && !strcmp(e->section, section);
 }
 
 static int note_where(struct option_set *s, const char *key, const char *where)
@@ -242,27 +246,35 @@ static int apply_row(struct option_set *s, const struct config *c, struct value 
 	return 0;
 }
 
+static bool has_key(const char *key, const struct bv_option *rows, size_t n, size_t stride)
+{
+	struct bv_option row;
+	for (size_t i = 0; i < n; i++) {
+		row_copy(&row, sizeof(row), rows, i, stride);
+		if (!strcmp(row.key, key))
+			return true;
+	}
+	return false;
+}
+
 static int refuse_unknown(const struct config *c, const char *section, const struct bv_option *rows, size_t n,
 			  size_t stride, struct bv_error *err)
 {
-	for (size_t i = 0; i < config_count(c); i++) {
-		const struct config_entry *e = config_at(c, i);
-		if (strcmp(e->section, section) != 0)
-			continue;
-		bv_autostrbuf struct strbuf known = {0};
-		size_t k = 0;
-		for (; k < n; k++) {
-			struct bv_option row;
-			row_copy(&row, sizeof(row), rows, k, stride);
-			if (!strcmp(row.key, e->key))
-				break;
-			strbuf_printf(&known, "%s%s", k ? ", " : "", row.key);
-		}
-		if (k == n)
-			return error_set(err, EINVAL, "%s: [%s] has no key '%s'; allowed: %s", e->where, section,
-					 e->key, known.data ? known.data : "none");
+	const struct config_entry *e = NULL;
+	for (size_t i = 0; !e && i < config_count(c); i++)
+		if (!strcmp(config_at(c, i)->section, section) &&
+		    !has_key(config_at(c, i)->key, rows, n, stride))
+			e = config_at(c, i);
+	if (!e)
+		return 0;
+	bv_autostrbuf struct strbuf known = {0};
+	for (size_t i = 0; i < n; i++) {
+		struct bv_option row;
+		row_copy(&row, sizeof(row), rows, i, stride);
+		strbuf_printf(&known, "%s%s", i ? ", " : "", row.key);
 	}
-	return 0;
+	return error_set(err, EINVAL, "%s: [%s] has no key '%s'; allowed: %s", e->where, section,
+	                 e->key, known.data ? known.data : "none");
 }
 
 int option_apply(struct option_set **out, const struct config *c, const char *section, const struct bv_option *rows,

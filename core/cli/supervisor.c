@@ -38,6 +38,7 @@ struct supervisor {
 	pid_t front;
 	int control, slave;
 	int out; /* where the changes go; -1: not asked for */
+	int stops; /* how often the guest was stopped */
 	int cwd_fd; /* the guest's first directory as the sandbox sees it; -1: by path */
 	char cwd[4096];
 };
@@ -218,12 +219,12 @@ static int exit_code(const struct supervisor *s, const struct run_result *res)
 	return WEXITSTATUS(res->status);
 }
 
-/* The front may have stopped with the guest: once more before, should its queue be full, and after,
- * should it just now have read of the stop. */
+/* The front may have stopped with the guest, or with its terminal: once more before, should its queue
+ * be full, and after, should it just now have read of the stop. */
 static void tell_front(const struct supervisor *s, enum control_kind kind, int value)
 {
 	for (int i = 0; i < 2; i++) {
-		if (getppid() == s->front)
+		if ((s->stops || s->o->tty) && getppid() == s->front)
 			kill(s->front, SIGCONT);
 		if (i == 0)
 			control_send_wait(s->control, kind, value);
@@ -268,6 +269,7 @@ static int serve(struct supervisor *s, struct bv_error *err)
 	if (pid < 0)
 		return cli_fail(s->o->cmd, "%s", err->text);
 	r = loop_run(s->box, pid, s->control, s->o->wait_all, &res, err);
+	s->stops = res.stops;
 	if (r < 0)
 		return cli_fail(s->o->cmd, "%s", err->text);
 	/* Nothing of ours may mix with what is still to come from the guest's terminal. */

@@ -23,16 +23,13 @@ static const struct bv_option options[] = {
 	{"ro", BV_OPT_WORDS, offsetof(struct conf, ro), "/sys", NULL,
          "Host directories that cannot be written, not even inside."},
 	{"hide", BV_OPT_WORDS, offsetof(struct conf, hide),
-         "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n/etc/"
-         "sudoers.d\n"
-         "/etc/ssl/private\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/var/run\n/var/lib/"
-         "docker\n/var/lib/containerd\n"
-         "/var/lib/kubelet\n~/.ssh\n~/.gnupg\n~/.aws\n~/.azure\n~/.config/gcloud\n~/.kube\n~/"
-         ".docker\n~/.netrc\n"
-         "~/.git-credentials\n~/.pgpass\n~/.password-store\n~/.local/share/keyrings\n~/.local/"
-         "state/bvisor\n~/.config/gh\n~/.vault-token\n"
-         "/sys/firmware\n/sys/kernel/debug\n/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/"
-         "bpf\n/sys/fs/cgroup",
+         "/run\n/boot\n/etc/shadow\n/etc/shadow-\n/etc/gshadow\n/etc/gshadow-\n/etc/sudoers\n"
+         "/etc/sudoers.d\n/etc/krb5.keytab\n/etc/docker\n/etc/kubernetes\n/etc/ssl/private\n"
+         "/var/run\n/var/lib/docker\n/var/lib/containerd\n/var/lib/kubelet\n~/.ssh\n~/.gnupg\n"
+         "~/.aws\n~/.azure\n~/.kube\n~/.docker\n~/.netrc\n~/.git-credentials\n~/.pgpass\n"
+         "~/.password-store\n~/.vault-token\n~/.config/gcloud\n~/.config/gh\n"
+         "~/.local/share/keyrings\n~/.local/state/bvisor\n/sys/firmware\n/sys/kernel/debug\n"
+         "/sys/kernel/tracing\n/sys/kernel/security\n/sys/fs/bpf\n/sys/fs/cgroup",
          NULL, "Paths that do not exist inside: secrets and sockets of the host."},
 	{"dev", BV_OPT_WORDS, offsetof(struct conf, dev),
          "null\nzero\nfull\nrandom\nurandom\ntty\nptmx\npts\nshm\nfd\nstdin\nstdout\nstderr", NULL,

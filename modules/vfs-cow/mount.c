@@ -80,33 +80,63 @@ static ssize_t real_end(const char *path, char real[PATH_MAX])
 	return n > 0 && real[0] == '/' ? n : -ENOENT;
 }
 
-/* A directory known to have no symlink in its path. */
-struct plain {
+/* The directory of the last path looked at.  Rules come in families, /etc/this and /etc/that. */
+struct family {
 	char dir[PATH_MAX];
 	size_t len;
+	int fd; /* O_PATH; -errno: -ENOENT when it does not exist, -ELOOP when a symlink leads to it */
 };
+
+static void family_leave(struct family *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -EBADF;
+}
+
+static void family_enter(struct family *f, const char *path, size_t len)
+{
+	if (f->fd != -EBADF && f->len == len && memcmp(f->dir, path, len) == 0)
+		return;
+	family_leave(f);
+	f->fd = -ENAMETOOLONG;
+	if (len >= sizeof(f->dir))
+		return;
+	memcpy(f->dir, path, len);
+	f->dir[len] = '\0';
+	f->len = len;
+	f->fd = real_openat(AT_FDCWD, len ? f->dir : "/", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+}
 
 /*
  * A rule is for a real place: when its path leads through host symlinks (/var/run -> /run, a
- * linked home), it is put where they end, because that is where a walk will arrive.  Rules come in
- * families, /etc/this and /etc/that: one look at their directory serves all.
+ * linked home), it is put where they end, because that is where a walk will arrive.  *there: whether
+ * the host has something at the path; -1 when it was not looked at.
  */
-static char *canonical(struct plain *p, char *path)
+static char *canonical(struct family *f, char *path, int8_t *there)
 {
+	const char *name = strrchr(path, '/') + 1;
 	char real[PATH_MAX];
-	size_t len = (size_t)(strrchr(path, '/') - path);
 	struct stat st;
 
-	if (len && (len != p->len || memcmp(path, p->dir, len) != 0) && len < sizeof(p->dir)) {
-		memcpy(p->dir, path, len);
-		p->dir[len] = '\0';
-		p->len = real_end(p->dir, real) > 0 && strcmp(real, p->dir) == 0 ? len : 0;
-	}
-	if ((!len || len == p->len) && (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode)))
+	family_enter(f, path, (size_t)(name - 1 - path));
+	*there = -1;
+	if (f->fd == -ENOENT) {
+		*there = 0;
 		return path;
+	}
+	if (f->fd >= 0) {
+		bool found = fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+		if (found || errno == ENOENT)
+			*there = found;
+		if (!found || !S_ISLNK(st.st_mode))
+			return path;
+	}
 	char *copy = real_end(path, real) > 0 && strcmp(real, path) != 0 ? strdup(real) : NULL;
 	if (!copy)
 		return path;
+	*there = -1;
 	free(path);
 	return copy;
 }
@@ -179,7 +209,7 @@ static int next_word(char **at, char **out)
 	return 1;
 }
 
-static int parse_line(struct vfs *v, struct plain *p, const char *line)
+static int parse_line(struct vfs *v, struct family *f, const char *line)
 {
 	bv_autofree char *copy = strdup(line);
 	bv_autofree char *a = NULL, *b = NULL;
@@ -216,13 +246,15 @@ static int parse_line(struct vfs *v, struct plain *p, const char *line)
 			r = expand(word[kinds[i].args], &b);
 		if (r < 0)
 			return fail(v, "mount", line, "paths are absolute (or begin with ~/), without . and ..");
-		a = canonical(p, a);
-		b = canonical(p, b);
+		int8_t there;
+		a = canonical(f, a, &there);
+		b = canonical(f, b, &there);
 		if (rule == R_HIDE && strcmp(b, "/") == 0)
 			return fail(v, "mount", line, "the root cannot be hidden");
 		struct mount *m = mount_add(v, rule, a, b);
 		if (!m)
 			return -ENOMEM;
+		m->there = rule == R_HIDE ? there : -1;
 		if ((rule == R_BIND || rule == R_RW || rule == R_RO) && m->fd < 0)
 			return fail(v, "mount", line, strerror(errno));
 		return 0;
@@ -250,11 +282,29 @@ static int hide_devices(struct vfs *v)
 	return 0;
 }
 
-int mount_setup(struct vfs *v)
+static int hide_paths(struct vfs *v, struct family *f)
 {
-	struct plain p = {.len = 0};
-	int r;
+	for (size_t i = 0; i < v->conf->hide.n; i++) {
+		bv_autofree char *path = NULL;
+		int8_t there;
+		int r = expand(v->conf->hide.item[i], &path);
 
+		if (r == -ENOENT)
+			continue; /* no home, so nothing below it to hide */
+		if (r < 0 || strcmp(path, "/") == 0)
+			return fail(v, "hide", v->conf->hide.item[i],
+			            "is no absolute path below / (or below ~/), without . and ..");
+		path = canonical(f, path, &there);
+		struct mount *m = mount_add(v, R_HIDE, path, path);
+		if (!m)
+			return -ENOMEM;
+		m->there = there;
+	}
+	return 0;
+}
+
+static int mount_rules(struct vfs *v, struct family *f)
+{
 	v->root = tree_add(NULL, "", 0);
 	if (!v->root)
 		return -ENOMEM;
@@ -264,38 +314,38 @@ int mount_setup(struct vfs *v)
 	/* Without a module that shows guests a /proc of their own there is none. */
 	if (!mount_add(v, R_HIDE, "/proc", "/proc"))
 		return -ENOMEM;
-	for (size_t i = 0; i < v->conf->hide.n; i++) {
-		bv_autofree char *path = NULL;
-
-		r = expand(v->conf->hide.item[i], &path);
-		if (r == -ENOENT)
-			continue; /* no home, so nothing below it to hide */
-		if (r < 0 || strcmp(path, "/") == 0)
-			return fail(v, "hide", v->conf->hide.item[i],
-			            "is no absolute path below / (or below ~/), without . and ..");
-		path = canonical(&p, path);
-		if (!mount_add(v, R_HIDE, path, path))
-			return -ENOMEM;
-	}
+	int r = hide_paths(v, f);
+	if (r < 0)
+		return r;
 	static const char *const words[] = {"tmp", "ro"};
 	const struct bv_strings *lists[] = {&v->conf->tmp, &v->conf->ro};
 	for (size_t k = 0; k < BV_ROWS_OF(words); k++)
 		for (size_t i = 0; i < lists[k]->n; i++) {
 			bv_autofree char *path = NULL;
+			int8_t there;
 
 			if (expand(lists[k]->item[i], &path) < 0)
 				return fail(v, words[k], lists[k]->item[i], "is no absolute path without . and ..");
-			path = canonical(&p, path);
+			path = canonical(f, path, &there);
 			if (!mount_add(v, k ? R_RO : R_TMP, path, path))
 				return -ENOMEM;
 		}
 	/* The user's own lines come last, so they win over the defaults at the same place. */
 	for (size_t i = 0; i < v->conf->mount.n; i++) {
-		r = parse_line(v, &p, v->conf->mount.item[i]);
+		r = parse_line(v, f, v->conf->mount.item[i]);
 		if (r < 0)
 			return r;
 	}
 	return hide_devices(v);
+}
+
+int mount_setup(struct vfs *v)
+{
+	struct family f = {.fd = -EBADF};
+	int r = mount_rules(v, &f);
+
+	family_leave(&f);
+	return r;
 }
 
 static int make_dir(struct vfs *v, const char *path)
