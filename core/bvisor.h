@@ -145,7 +145,9 @@ struct sandbox {
 };
 int sandbox_new(struct sandbox **out, struct config *config /* taken */, struct bv_error *err); /* load+init+compile */
 void sandbox_free(struct sandbox *box);
-/* The same before _exit(2): modules clean up outside of the process, the kernel does the rest. */
+/* Maps the modules that config (taken) names, for sandboxes that are forked from here. */
+void sandbox_preload(struct config *config);
+/* As sandbox_free, before _exit(2): modules clean up outside of the process, the kernel does the rest. */
 void sandbox_quit(struct sandbox *box);
 
 /* ---- launch.c: the guest's first process ---- */

@@ -107,6 +107,21 @@ int sandbox_new(struct sandbox **out, struct config *config, struct bv_error *er
 	return 0;
 }
 
+void sandbox_preload(struct config *config)
+{
+	static struct sandbox *loaded; /* as long as the process */
+	struct bv_error err;
+
+	loaded = calloc(1, sizeof(*loaded));
+	if (!loaded) {
+		config_free(config);
+		return;
+	}
+	loaded->config = config;
+	if (read_core(loaded, &err) == 0)
+		(void)loader_load(loaded, &err);
+}
+
 void sandbox_quit(struct sandbox *box)
 {
 	if (BV_SANITIZED)

@@ -20,9 +20,13 @@
 #include "cli/cli.h"
 #include "review_jobs.h"
 #include "serve.h"
+#include "temp.h"
+#include "words.h"
 
 #define SAID_MAX 4096
 #define END_MS 1500 /* for a sandbox to end by itself */
+#define SPARE_MS 10000 /* how old one made ahead may become */
+#define SPARE_DELAY_MS 15 /* what the one just made is first used for goes before */
 
 #define BOX_OF(s, member) ((struct box *)((char *)(s)-offsetof(struct box, member)))
 
@@ -33,130 +37,6 @@ struct box *box_find(const struct client *c, uint32_t id)
 	while (b && b->id != id)
 		b = b->next;
 	return b;
-}
-
-/* ---- its command line ---- */
-
-struct words {
-	const char **word;
-	size_t n, cap;
-	bool failed;
-};
-
-static void add(struct words *w, const char *word)
-{
-	if (w->n + 1 >= w->cap) {
-		size_t cap = w->cap ? 2 * w->cap : 32;
-		const char **grown = reallocarray(w->word, cap, sizeof(*grown));
-
-		if (!grown) {
-			w->failed = true;
-			return;
-		}
-		w->word = grown;
-		w->cap = cap;
-	}
-	w->word[w->n++] = word;
-	w->word[w->n] = NULL;
-}
-
-/* The strings made here live as long as the process that runs the command does. */
-static void add_pair(struct words *w, const char *option, const char *a, const char *between,
-                     const char *b)
-{
-	char *text;
-
-	if (asprintf(&text, "%s%s%s", a, between, b) < 0) {
-		w->failed = true;
-		return;
-	}
-	add(w, option);
-	add(w, text);
-}
-
-struct rule {
-	const char *key, *option;
-	enum { TEXT, TEXTS, PAIRS, FLAG } kind;
-};
-
-static const struct rule rules[] = {
-	{"name", "--name", TEXT},  {"config", "-c", TEXT},         {"options", "-o", PAIRS},
-	{"rw", "--rw", TEXTS},     {"ro", "--ro", TEXTS},          {"hide", "--hide", TEXTS},
-	{"bind", "--bind", TEXTS}, {"net", "--net", TEXT},         {"quota", "--quota", TEXT},
-	{"env", "-e", PAIRS},      {"env_all", "--env-all", FLAG}, {"cwd", "-C", TEXT},
-};
-
-static bool is_text(const json_t *value)
-{
-	return json_is_string(value) &&
-	       strlen(json_string_value(value)) == json_string_length(value);
-}
-
-/* One parameter: NULL, or what is wrong with it. */
-static const char *take(struct words *w, const struct rule *r, const json_t *value)
-{
-	const char *key;
-	json_t *item;
-	size_t i;
-
-	switch (r->kind) {
-	case FLAG:
-		if (!json_is_boolean(value))
-			return "is neither true nor false";
-		if (json_is_true(value))
-			add(w, r->option);
-		return NULL;
-	case TEXT:
-		if (!is_text(value))
-			return "is no string without NUL";
-		add(w, r->option);
-		add(w, json_string_value(value));
-		return NULL;
-	case TEXTS:
-		if (!json_is_array(value))
-			return "is no array of strings";
-		json_array_foreach (value, i, item) {
-			if (!is_text(item))
-				return "is no array of strings";
-			add(w, r->option);
-			add(w, json_string_value(item));
-		}
-		return NULL;
-	default:
-		if (!json_is_object(value))
-			return "is no object of strings";
-		json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
-			if (!is_text(item))
-				return "is no object of strings";
-			add_pair(w, r->option, key, "=", json_string_value(item));
-		}
-		return NULL;
-	}
-}
-
-/* The words of a run: NULL, or what is wrong, of which key. */
-static const char *command_line(struct words *w, json_t *params, const char *init, const char **bad)
-{
-	const char *key;
-	json_t *value;
-
-	add(w, "run");
-	json_object_foreach (params, key, value) {
-		const struct rule *r = NULL;
-
-		for (size_t i = 0; i < BV_ROWS_OF(rules); i++)
-			if (strcmp(rules[i].key, key) == 0)
-				r = &rules[i];
-		*bad = key;
-		if (json_is_null(value))
-			continue;
-		const char *why = r ? take(w, r, value) : "is no parameter of create";
-		if (why)
-			return why;
-	}
-	add(w, "--");
-	add(w, init);
-	return NULL;
 }
 
 /* ---- its beginning ---- */
@@ -213,54 +93,144 @@ static int begin(struct box *b, struct words *w)
 	return r < 0 ? r : source_watch(broker, &b->errors, EPOLLIN);
 }
 
-static bool name_in_use(const struct client *c, const char *name)
+static bool is_temporary(const struct box *b)
 {
-	for (const struct box *b = c->boxes; b && name; b = b->next)
-		if (b->name && strcmp(b->name, name) == 0)
-			return true;
-	return false;
+	return json_is_true(json_object_get(b->params, "temporary"));
+}
+
+static struct box *by_name(const struct client *c, const char *name, bool temporary)
+{
+	struct box *b = c->boxes;
+
+	while (b && (!b->name || is_temporary(b) != temporary || strcmp(b->name, name) != 0))
+		b = b->next;
+	return b;
+}
+
+struct box *box_temporary(const struct client *c, const char *name)
+{
+	return by_name(c, name, true);
+}
+
+/* It is ready, and somebody waits for it. */
+static void answer(struct box *b)
+{
+	json_t *result = json_pack("{s:i}", "sandbox", (int)b->id);
+
+	if (b->name)
+		json_object_set_new(result, "name", json_string(b->name));
+	client_result(b->client, b->pending, result);
+	b->pending = NULL;
+}
+
+#define refuse(c, id, ...)                                \
+	do {                                              \
+		if (id)                                   \
+			client_error(c, id, __VA_ARGS__); \
+	} while (0)
+
+/* A new box of these parameters; NULL, with the error told to id (NULL: to nobody). */
+static struct box *make(struct client *c, json_t *id, json_t *params)
+{
+	struct words w = {0};
+	struct box *b = calloc(1, sizeof(*b));
+	bool temporary = json_is_true(json_object_get(params, "temporary"));
+	const char *state = temporary ? temp_state(c->broker) : NULL, *bad = "temporary";
+	const json_t *given = json_object_get(params, "name");
+	const char *name = words_text(given) ? json_string_value(given) : NULL;
+	const char *why = temporary && !state ? "there is no place for its files" : NULL;
+	char own[24];
+	int r = b ? 0 : -ENOMEM;
+
+	if (temporary && !name) {
+		snprintf(own, sizeof(own), "t%u", c->broker->last_id + 1);
+		name = own;
+	}
+	if (b && !why)
+		why = words_of_box(&w, params, state, name, c->broker->init, &bad);
+	if (!b || w.failed) {
+		refuse(c, id, "sandbox", ENOMEM, "out of memory");
+		goto failed;
+	}
+	if (why) {
+		refuse(c, id, "invalid", EINVAL, "sandbox.create: %s: %s", bad, why);
+		goto failed;
+	}
+	if (name && by_name(c, name, temporary)) {
+		refuse(c, id, "busy", EBUSY, "sandbox '%s' is open already", name);
+		goto failed;
+	}
+	b->client = c;
+	b->id = ++c->broker->last_id;
+	b->agent.fd = b->errors.fd = -1;
+	b->name = name ? strdup(name) : NULL;
+	b->params = json_incref(params);
+	b->began = now_ms();
+	r = begin(b, &w);
+	if (r == 0 && temporary)
+		r = temp_used(c, name, b->pid);
+	if (r == 0) {
+		words_fini(&w);
+		b->next = c->boxes;
+		c->boxes = b;
+		return b;
+	}
+	if (b->pid > 0)
+		kill(b->pid, SIGKILL);
+	source_close(c->broker, &b->agent);
+	source_close(c->broker, &b->errors);
+	refuse(c, id, "sandbox", -r, "cannot start a sandbox: %s", strerror(-r));
+	free(b->name);
+	json_decref(b->params);
+failed:
+	words_fini(&w);
+	free(b);
+	return NULL;
+}
+
+/*
+ * Who makes one like the one before will make a third: it is made ready meanwhile.  Kept ones have
+ * names and are not made twice.
+ */
+void box_spare(struct client *c, int64_t now, int64_t *next)
+{
+	if (!c->spare_at)
+		return;
+	if (now >= c->spare_at) {
+		c->spare_at = 0;
+		c->spare = make(c, NULL, c->latest);
+	} else if (*next < 0 || c->spare_at < *next) {
+		*next = c->spare_at;
+	}
+}
+
+static struct box *take_spare(struct client *c, json_t *params)
+{
+	struct box *b = c->spare;
+
+	if (!b || !json_equal(b->params, params))
+		return NULL;
+	c->spare = NULL;
+	return b;
 }
 
 void box_create(struct client *c, json_t *id, json_t *params)
 {
-	struct words w = {0};
-	struct box *b = calloc(1, sizeof(*b));
-	const char *bad = NULL, *why = b ? command_line(&w, params, c->broker->init, &bad) : NULL;
-	const char *name = json_string_value(json_object_get(params, "name"));
-	int r = 0;
+	bool again = json_equal(c->latest, params);
+	struct box *b = take_spare(c, params);
 
-	if (!b || w.failed) {
-		client_error(c, id, "sandbox", ENOMEM, "out of memory");
-	} else if (why) {
-		client_error(c, id, "invalid", EINVAL, "sandbox.create: %s: %s", bad, why);
-	} else if (name_in_use(c, name)) {
-		client_error(c, id, "busy", EBUSY, "sandbox '%s' is open already", name);
-	} else {
-		b->client = c;
-		b->id = ++c->broker->last_id;
-		b->agent.fd = b->errors.fd = -1;
-		b->name = name ? strdup(name) : NULL;
-		b->params = json_incref(params);
-		r = begin(b, &w);
-		if (r == 0) {
-			b->pending = id;
-			b->next = c->boxes;
-			c->boxes = b;
-			b = NULL;
-		} else {
-			source_close(c->broker, &b->agent);
-			source_close(c->broker, &b->errors);
-			client_error(c, id, "sandbox", -r, "cannot start a sandbox: %s",
-			             strerror(-r));
-			free(b->name);
-			json_decref(b->params);
-		}
-	}
-	for (size_t i = 0; i + 1 < w.n; i++)
-		if (strcmp(w.word[i], "-e") == 0 || strcmp(w.word[i], "-o") == 0)
-			free((char *)(uintptr_t)w.word[++i]);
-	free(w.word);
-	free(b);
+	if (!b)
+		b = make(c, id, params);
+	if (!b)
+		return;
+	b->pending = id;
+	b->wanted = true;
+	json_decref(c->latest);
+	c->latest = json_incref(params);
+	if (b->state == BOX_READY)
+		answer(b);
+	if (again && !c->spare && !c->spare_at && !json_object_get(params, "name"))
+		c->spare_at = now_ms() + SPARE_DELAY_MS;
 }
 
 /* ---- what it says ---- */
@@ -311,11 +281,8 @@ static void ready(struct box *b)
 	if (b->state != BOX_STARTING)
 		return;
 	b->state = BOX_READY;
-	json_t *result = json_pack("{s:i}", "sandbox", (int)b->id);
-	if (b->name)
-		json_object_set_new(result, "name", json_string(b->name));
-	client_result(b->client, b->pending, result);
-	b->pending = NULL;
+	if (b->wanted)
+		answer(b);
 }
 
 /* init has gone, and with it the sandbox. */
@@ -331,7 +298,9 @@ static void gone(struct box *b)
 	if (b->state == BOX_ENDING)
 		return;
 	const char *text = said(b);
-	if (b->state == BOX_STARTING) {
+	if (!b->wanted) {
+		c->spare = NULL; /* who asks for one like it is told why then */
+	} else if (b->state == BOX_STARTING) {
 		client_error(c, b->pending, "sandbox", 0, "%s",
 		             *text ? text : "the sandbox did not start");
 		b->pending = NULL;
@@ -451,6 +420,8 @@ void box_free(struct box *b)
 			*at = b->next;
 			break;
 		}
+	if (c->spare == b)
+		c->spare = NULL;
 	/* Its front dies at once, the supervisor with all guests when it sees that. */
 	if (b->pid > 0)
 		kill(b->pid, SIGKILL);
@@ -469,6 +440,17 @@ void box_timers(struct box *b, int64_t now, int64_t *next)
 {
 	for (struct process *p = b->procs; p; p = p->next)
 		process_timers(p, now, next);
+	if (b == b->client->spare) {
+		/* The world it was made for passes. */
+		if (now >= b->began + SPARE_MS) {
+			b->client->spare = NULL;
+			if (b->name)
+				temp_remove(b->client, b->name);
+			box_end(b, NULL);
+		} else if (*next < 0 || b->began + SPARE_MS < *next) {
+			*next = b->began + SPARE_MS;
+		}
+	}
 	if (!b->deadline)
 		return;
 	if (now >= b->deadline) {

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "review_jobs.h"
+#include "temp.h"
 #include "serve.h"
 
 bool client_full(const struct client *c)
@@ -230,6 +231,8 @@ void client_end(struct client *c)
 	review_forget(c);
 	while (c->boxes)
 		box_free(c->boxes);
+	json_decref(c->latest);
+	temp_forget(c);
 	source_close(b, &c->source);
 	queue_fini(&c->in);
 	queue_fini(&c->out);

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "serve.h"
+#include "temp.h"
 
 struct method {
 	const char *name;
@@ -48,12 +48,31 @@ static void destroy(struct client *c, json_t *id, json_t *params)
 		box_end(b, id);
 }
 
+/* Of a temporary one: whether it runs or not, it is no more. */
+static void remove_temp(struct client *c, json_t *id, json_t *params)
+{
+	const char *name = json_string_value(json_object_get(params, "name"));
+	struct box *b = name ? box_temporary(c, name) : NULL;
+
+	if (!name || !temp_has(c, name)) {
+		client_error(c, id, "not_found", ENOENT, "there is no such temporary sandbox");
+		return;
+	}
+	if (b)
+		box_end(b, id);
+	temp_remove(c, name);
+	if (!b)
+		client_result(c, id, NULL);
+}
+
 static void list(struct client *c, json_t *id, json_t *params)
 {
 	json_t *all = json_array();
 
 	(void)params;
 	for (const struct box *b = c->boxes; b; b = b->next) {
+		if (b == c->spare)
+			continue;
 		json_t *one = json_pack("{s:i, s:s}", "sandbox", (int)b->id, "state",
 		                        b->state == BOX_STARTING ? "starting"
 		                        : b->state == BOX_READY  ? "ready"
@@ -116,13 +135,14 @@ static void resize(struct client *c, json_t *id, json_t *params)
 
 static void command(struct client *c, json_t *id, json_t *params)
 {
-	review_call(c, id, json_object_get(params, "argv"));
+	review_call(c, id, json_object_get(params, "argv"),
+	            json_is_true(json_object_get(params, "temporary")));
 }
 
 static const struct method methods[] = {
-	{"sandbox.create", create}, {"sandbox.destroy", destroy},    {"sandbox.list", list},
-	{"process.start", start},   {"process.signal", send_signal}, {"process.resize", resize},
-	{"command", command},
+	{"sandbox.create", create}, {"sandbox.destroy", destroy}, {"sandbox.remove", remove_temp},
+	{"sandbox.list", list},     {"process.start", start},     {"process.signal", send_signal},
+	{"process.resize", resize}, {"command", command},
 };
 
 void method_call(struct client *c, json_t *request)

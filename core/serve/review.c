@@ -15,8 +15,12 @@
 
 #include "cli/cli.h"
 #include "review_jobs.h"
+#include "temp.h"
 
 #define OUTPUT_MAX (FRAME_MAX / 2)
+/* For what waits until a sandbox that is just ending lets go of its files. */
+#define TRIES 30
+#define RETRY_US 100000
 
 struct job {
 	struct job *next;
@@ -29,14 +33,14 @@ struct job {
 static const char *const allowed[] = {"diff", "commit", "rollback", "snapshot", "fork",  "merge",
                                       "log",  "ls",     "rm",       "export",   "import"};
 
-static _Noreturn void become(char **argv, int argc, int out, int err, pid_t parent)
+static _Noreturn void become(char **argv, int argc, int out, int err, pid_t parent, int tries)
 {
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
-	    dup2(err, 2) < 0)
+	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 ||
+	    dup2(out < 0 ? null : out, 1) < 0 || dup2(err < 0 ? null : err, 2) < 0)
 		_exit(EXIT_BVISOR);
 	(void)syscall(SYS_close_range, 3, ~0u, 0);
 	signal(SIGPIPE, SIG_DFL);
@@ -44,6 +48,11 @@ static _Noreturn void become(char **argv, int argc, int out, int err, pid_t pare
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	optind = 0;
 	int code = cli_main(argc, argv);
+	while (code && --tries > 0) {
+		usleep(RETRY_US);
+		optind = 0;
+		code = cli_main(argc, argv);
+	}
 	_exit(fflush(stdout) == 0 ? code : EXIT_BVISOR);
 }
 
@@ -57,19 +66,53 @@ static void job_free(struct job *j)
 	free(j);
 }
 
-static char **words(json_t *argv, int *n)
+/* state: an option to go behind the command, or NULL. */
+static char **words(json_t *argv, const char *state, int *n)
 {
 	size_t i, count = json_array_size(argv);
-	char **word = calloc(count + 2, sizeof(*word));
+	char **word = calloc(count + 4, sizeof(*word)), **to = word;
 	json_t *item;
 
 	if (!word)
 		return NULL;
-	word[0] = (char *)(uintptr_t) "bvisor";
-	json_array_foreach (argv, i, item)
-		word[1 + i] = (char *)(uintptr_t)json_string_value(item);
-	*n = (int)count + 1;
+	*to++ = (char *)(uintptr_t) "bvisor";
+	json_array_foreach (argv, i, item) {
+		*to++ = (char *)(uintptr_t)json_string_value(item);
+		if (i == 0 && state) {
+			*to++ = (char *)(uintptr_t) "-o";
+			*to++ = (char *)(uintptr_t)state;
+		}
+	}
+	*n = (int)(to - word);
 	return word;
+}
+
+static pid_t spawn(char **word, int n, int out, int err, int tries)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0)
+		become(word, n, out, err, parent, tries);
+	return pid;
+}
+
+pid_t review_spawn(char **word, int n)
+{
+	return spawn(word, n, -1, -1, TRIES);
+}
+
+void review_job(struct broker *b, char **word, int n)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return; /* the end of the broker makes up for it */
+	*j = (struct job){.next = b->jobs, .out = -1, .err = -1};
+	j->pid = review_spawn(word, n);
+	if (j->pid > 0)
+		b->jobs = j;
+	else
+		job_free(j);
 }
 
 static bool is_allowed(json_t *argv)
@@ -88,8 +131,9 @@ static bool is_allowed(json_t *argv)
 	return false;
 }
 
-void review_call(struct client *c, json_t *id, json_t *argv)
+void review_call(struct client *c, json_t *id, json_t *argv, bool temporary)
 {
+	const char *state = temporary ? temp_state(c->broker) : NULL;
 	struct job *j;
 	int n;
 
@@ -99,20 +143,19 @@ void review_call(struct client *c, json_t *id, json_t *argv)
 		             "merge log ls rm export import");
 		return;
 	}
-	bv_autofree char **word = words(argv, &n);
+	bv_autofree char **word = words(argv, state, &n);
 	j = calloc(1, sizeof(*j));
-	if (!j || !word) {
+	if (!j || !word || (temporary && !state)) {
 		free(j);
-		client_error(c, id, "sandbox", ENOMEM, "out of memory");
+		client_error(c, id, "sandbox", ENOMEM, "%s",
+		             temporary && !state ? "there is no place for temporary sandboxes"
+		                                 : "out of memory");
 		return;
 	}
 	*j = (struct job){.next = c->broker->jobs, .client = c, .id = id};
 	j->out = memfd_create("stdout", MFD_CLOEXEC);
 	j->err = memfd_create("stderr", MFD_CLOEXEC);
-	pid_t parent = getpid();
-	j->pid = j->out < 0 || j->err < 0 ? -1 : fork();
-	if (j->pid == 0)
-		become(word, n, j->out, j->err, parent);
+	j->pid = j->out < 0 || j->err < 0 ? -1 : spawn(word, n, j->out, j->err, 1);
 	if (j->pid < 0) {
 		client_error(c, json_incref(id), "sandbox", errno, "command: %s", strerror(errno));
 		job_free(j);

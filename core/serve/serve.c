@@ -21,7 +21,7 @@
 #include "config.h"
 #include "killall.h"
 #include "review_jobs.h"
-#include "serve.h"
+#include "temp.h"
 
 #define EVENTS 64
 #define KILL_TIMEOUT_MS 3000
@@ -84,9 +84,11 @@ static int timers(struct broker *b)
 {
 	int64_t now = now_ms(), next = -1;
 
-	for (struct client *c = b->clients; c; c = c->next)
+	for (struct client *c = b->clients; c; c = c->next) {
+		box_spare(c, now, &next);
 		for (struct box *box = c->boxes; box; box = box->next)
 			box_timers(box, now, &next);
+	}
 	return next < 0 ? -1 : next > now ? (int)(next - now < 60000 ? next - now : 60000) : 0;
 }
 
@@ -124,9 +126,11 @@ static void on_child(struct source *s, uint32_t events)
 	(void)events;
 	while (read(s->fd, &si, sizeof(si)) == sizeof(si))
 		b->stop |= si.ssi_signo != SIGCHLD;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (!review_reaped(b, pid, status))
 			box_reaped(b, pid);
+		temp_reaped(b, pid);
+	}
 }
 
 static int watch_signals(struct broker *b)
@@ -188,12 +192,25 @@ static char *beside(const char *installed, const char *built)
 	               : NULL;
 }
 
+/* Sandboxes are forked from us: what they load is theirs without loading.  Each says itself what is
+ * wrong with its configuration. */
+static void preload(void)
+{
+	const struct settings none = {0};
+	struct config *config;
+	struct bv_error err;
+
+	if (settings_load(&none, &config, &err) == 0)
+		sandbox_preload(config);
+}
+
 static int serve(struct broker *b, int fd, const char *path)
 {
 	if (!b->init)
 		return cli_fail("serve", "the program bvisor-init is not installed beside bvisor");
 	if (b->epfd < 0 || watch_signals(b) < 0)
 		return cli_fail("serve", "epoll: %s", strerror(errno));
+	preload();
 	if (path) {
 		int code = listen_at(b, path);
 
@@ -212,6 +229,7 @@ static int serve(struct broker *b, int fd, const char *path)
 		client_end(b->clients);
 	(void)killall(KILL_TIMEOUT_MS, forget, NULL);
 	review_fini(b);
+	temp_fini(b);
 	return 0;
 }
 

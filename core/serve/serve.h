@@ -41,6 +41,9 @@ struct broker {
 	struct source listener;
 	char *init; /* bvisor-init's path */
 	struct job *jobs; /* review.c */
+	struct temp *temps; /* temp.c */
+	char *temp_state; /* option of their directory; NULL: not made yet */
+	int temp_dir; /* that directory, locked */
 	struct source children; /* SIGCHLD, and the signals that end us */
 	struct garbage *garbage; /* freed when no event can mean it any more */
 	uint32_t last_id;
@@ -56,7 +59,10 @@ struct client {
 	struct source source;
 	struct broker *broker;
 	struct client *next;
-	struct box *boxes;
+	struct box *boxes; /* with the spare one */
+	struct box *spare; /* made ahead, or NULL; no answer names it */
+	int64_t spare_at; /* when it will be made; 0 */
+	json_t *latest; /* what the latest sandbox was created with */
 	struct queue in, out;
 	bool greeted, dead;
 };
@@ -69,12 +75,13 @@ struct box {
 	struct box *next;
 	struct process *procs;
 	uint32_t id;
-	char *name; /* of a kept one, or NULL */
+	char *name; /* of a kept one, temporary or not; or NULL */
 	json_t *params; /* it was created with */
 	json_t *pending; /* id of the request that waits for it to be ready, or to have ended; or NULL */
 	enum box_state state;
 	pid_t pid; /* bvisor's front process */
-	int64_t deadline; /* when it is killed, if it is ending; 0 */
+	bool wanted; /* it was asked for; not a spare one */
+	int64_t began, deadline; /* when it is killed, if it is ending; 0 */
 	struct strbuf said; /* on the errors pipe, its last 4 KiB */
 };
 
@@ -125,8 +132,11 @@ void box_create(struct client *c, json_t *id, json_t *params); /* takes id; borr
 void box_end(struct box *b, json_t *pending); /* asks it to end; pending is answered then */
 void box_free(struct box *b);
 struct box *box_find(const struct client *c, uint32_t id);
+struct box *box_temporary(const struct client *c, const char *name);
 int box_send(struct box *b, const struct agent_message *m, const int *fd,
              unsigned n); /* 0, -errno */
+/* One like the client's latest is made ahead, when it is time. */
+void box_spare(struct client *c, int64_t now, int64_t *next);
 void box_timers(struct box *b, int64_t now, int64_t *next);
 
 /* ---- process.c ---- */
@@ -143,7 +153,7 @@ void process_free(struct process *p);
 void process_timers(struct process *p, int64_t now, int64_t *next);
 
 /* ---- review.c ---- */
-/* Runs bvisor with these words, and answers with what it says. */
-void review_call(struct client *c, json_t *id, json_t *argv);
+/* Runs bvisor with these words, of a temporary sandbox or not, and answers with what it says. */
+void review_call(struct client *c, json_t *id, json_t *argv, bool temporary);
 
 #endif

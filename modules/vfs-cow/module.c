@@ -13,6 +13,9 @@ static const struct bv_option options[] = {
 	{"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
          "Where writes go: SCHEME:REST. tmp: is ephemeral, in $TMPDIR or /tmp; tmp:/DIR puts it "
          "below DIR; local:NAME is kept."},
+	{"state", BV_OPT_STR, offsetof(struct conf, state), NULL, NULL,
+         "The directory of kept upper layers, absolute; default: $XDG_STATE_HOME/bvisor or "
+         "~/.local/state/bvisor."},
 	{"create", BV_OPT_BOOL, offsetof(struct conf, create), "yes", NULL,
          "Whether a kept upper layer that does not exist is made; no: not starting is the answer."},
 	{"mount", BV_OPT_LINES, offsetof(struct conf, mount), NULL, NULL,

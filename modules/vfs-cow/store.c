@@ -103,8 +103,18 @@ static const struct bv_store_ops *const built_in[] = {&store_tmp_ops, &store_loc
 
 static int add_built_in(struct vfs *v)
 {
+	if (v->conf->state && v->conf->state[0] && v->conf->state[0] != '/') {
+		char text[700];
+
+		snprintf(text, sizeof(text), "%s: state = %.400s: is no absolute path",
+		         v->host->option_where(v->self, "state"), v->conf->state);
+		v->host->fail(v->self, text);
+		return -EINVAL;
+	}
 	for (size_t i = 0; i < BV_ROWS_OF(built_in); i++) {
 		struct store_why *t = calloc(1, sizeof(*t));
+		if (t)
+			t->state = v->conf->state;
 		int r = t ? reg_add(v, built_in[i], t) : -ENOMEM;
 
 		if (r < 0) {
@@ -147,18 +157,26 @@ static int hide(struct vfs *v, const char *path)
  * The stores' own files are nothing for guests, this layer's or others': who could write there would
  * choose what somebody else commits.
  */
+static int hide_real(struct vfs *v, const char *path)
+{
+	bv_autofree char *real = realpath(path, NULL);
+
+	return real ? hide(v, real) : 0;
+}
+
 static int hide_stores(struct vfs *v)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char kept[PATH_MAX];
 	int r = v->upper.hide[0] ? hide(v, v->upper.hide) : 0;
 
+	if (r == 0 && v->conf->state && v->conf->state[0])
+		r = hide_real(v, v->conf->state);
 	/* Its default place is in the list of hidden ones (bvisor.ini). */
 	if (r < 0 || !state || state[0] != '/' ||
 	    (size_t)snprintf(kept, sizeof(kept), "%s/bvisor", state) >= sizeof(kept))
 		return r;
-	bv_autofree char *real = realpath(kept, NULL);
-	return real ? hide(v, real) : 0;
+	return hide_real(v, kept);
 }
 
 int store_open(struct vfs *v)

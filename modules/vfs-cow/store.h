@@ -11,8 +11,9 @@ struct store_reg {
 	void *ctx;
 };
 
-/* The context of the built-in stores: room for the sentence that says why one failed. */
+/* The context of the built-in stores, with room for the sentence that says why one failed. */
 struct store_why {
+	const char *state; /* vfs-cow.state, or NULL */
 	char why[600];
 };
 

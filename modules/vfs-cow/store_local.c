@@ -57,7 +57,9 @@ static int state_path(struct store_why *t, char *out, size_t size)
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	int n;
 
-	if (state && state[0] == '/')
+	if (t->state && t->state[0])
+		n = snprintf(out, size, "%s", t->state);
+	else if (state && state[0] == '/')
 		n = snprintf(out, size, "%s/bvisor", state);
 	else if (home && home[0] == '/')
 		n = snprintf(out, size, "%s/.local/state/bvisor", home);

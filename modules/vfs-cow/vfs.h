@@ -110,6 +110,7 @@ enum { PROVENANCE_KEPT, PROVENANCE_ALL, PROVENANCE_NO };
 
 struct conf {
 	const char *upper;
+	const char *state; /* where `local:` layers are; NULL or "": the user's default place */
 	int create;                /* a kept upper that is not there is made */
 	struct bv_strings mount;   /* lines: "rw DIR", "ro DIR", "hide PATH", "tmp DIR", "bind SRC DST [ro|rw]" */
 	struct bv_strings tmp, ro; /* words */

@@ -207,6 +207,76 @@ ok(m is not None, "a guest that kills its init ends its sandbox", [m])
 ok("result" in c.call("sandbox.create"), "and no other")
 c.end()
 
+# Temporary ones: kept for review, not beyond their client.
+temp = os.path.join(work, "tmp")
+os.mkdir(temp)
+env["TMPDIR"] = temp
+
+
+def left():
+    """Names of temporary sandboxes that have files."""
+    return [name for at, dirs, _ in os.walk(temp) if os.path.basename(at) == "sandboxes" for name in dirs]
+
+
+def shell(c, sandbox, text):
+    """The status of a command."""
+    p = c.call("process.start", sandbox=sandbox, shell=text, stdin="null")["result"]["process"]
+    while True:
+        m = c.message()
+        if m is None or (m.get("event") == "exit" and m["process"] == p):
+            return m and m["code"]
+
+
+c = Client()
+m = c.call("sandbox.create", temporary=True)["result"]
+name = m["name"]
+shell(c, m["sandbox"], "echo inside > made; ls -d $TMPDIR/.bvisor*")
+ok(c.call("command", argv=["diff", name], temporary=True)["result"]["status"] != 0, "a running one has no diff yet")
+c.call("sandbox.destroy", sandbox=m["sandbox"])
+r = c.call("command", argv=["diff", name], temporary=True)["result"]
+ok(r["status"] == 0 and r["stdout"].startswith("A ") and "/made" in r["stdout"] and r["stdout"].count("\n") == 1, "an idle one has", [r])
+ok(c.call("command", argv=["ls"])["result"]["stdout"].count(name) == 0, "it is not among the kept ones")
+m = c.call("sandbox.create", temporary=True, name=name)["result"]
+ok(m["name"] == name and shell(c, m["sandbox"], "cat made") == 0, "it goes on", [m])
+ok(c.call("sandbox.create", temporary=True, name=name)["error"]["code"] == "busy", "it is one")
+ok("result" in c.call("sandbox.create", name=name), "a kept one may be called so too")
+ok("result" in c.call("sandbox.remove", name=name) and clitest.until(lambda: name not in left(), 5), "it is removed while it runs", [left()])
+ok(c.call("sandbox.remove", name=name)["error"]["code"] == "not_found", "once")
+ok(c.call("sandbox.remove", name="work")["error"]["code"] == "not_found", "and nothing else is")
+for bad in ("../x", "a/b", "", "-x"):
+    m = c.call("sandbox.create", temporary=True, name=bad)
+    ok("error" in m, f"no name: {bad!r}", [m])
+ok(c.call("sandbox.create", temporary=1)["error"]["code"] == "invalid", "temporary is true or false")
+m = c.call("sandbox.create", temporary=True)["result"]
+shell(c, m["sandbox"], "mkdir -p d/e; echo x > d/e/f; chmod 0 d/e d")
+ok(c.end() == 0 and clitest.until(lambda: not os.listdir(temp) or not left(), 5), "all go with the client", [left()])
+
+# What is made ahead for a client that makes the same ones.
+c = Client()
+for _ in range(3):
+    c.create(temporary=True)
+    time.sleep(0.3)
+n = len(c.call("sandbox.list")["result"]["sandboxes"])
+inits = [p for p in clitest.children(c.p.pid)]
+ok(n == 3 and len(inits) == 4, "one more is ready than was asked for, and it is not listed", [n, inits])
+began = time.monotonic()
+last = c.create(temporary=True)
+took = time.monotonic() - began
+ok(shell(c, last, "touch it") == 0, f"it is as good as another, after {took * 1000:.1f} ms")
+ok("error" in c.call("sandbox.create", temporary=True, net="nonsense"), "other parameters, another one")
+c.create(temporary=True, hide=[work])
+ok(shell(c, c.create(temporary=True, hide=[work]), f"test ! -e {work}") == 0, "which has its own policy")
+c.p.kill()
+c.end()
+clitest.until(lambda: not clitest.children(c.p.pid), 5)
+ok(left(), "a broker that is killed leaves files")
+c = Client()
+c.create(temporary=True)
+ok(clitest.until(lambda: len(left()) == 1, 5), "the next one removes them", [left()])
+c.end()
+ok(not left(), "and leaves none", [left()])
+del env["TMPDIR"]
+
 # A socket for several.
 path = os.path.join(work, "sock")
 p = subprocess.Popen([bvisor, "serve", "--socket", path], env=env, cwd=work, stderr=subprocess.PIPE)

@@ -244,7 +244,7 @@ class AsyncSandbox:
         """As Sandbox.snapshot()."""
         await self._call(lambda: self.sandbox.snapshot(tag))
 
-    async def fork(self, new: str, tag: Optional[str] = None) -> "AsyncSandbox":
+    async def fork(self, new: Optional[str] = None, tag: Optional[str] = None) -> "AsyncSandbox":
         """As Sandbox.fork()."""
         other = AsyncSandbox(new)
         other._sandbox = await self._call(lambda: self.sandbox.fork(new, tag))  # pylint: disable=protected-access

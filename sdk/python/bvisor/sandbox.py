@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 import warnings
 import weakref
@@ -22,9 +23,9 @@ Limits = Optional[Mapping[str, Optional[int]]]
 class Sandbox:
     """A place to run commands that nobody has read, on the host's own tools.
 
-    The commands see the host's files, but what they write stays inside.  Files and background processes
-    last as long as the sandbox does; with a name, its files are kept and can be reviewed (diff, commit,
-    rollback, snapshot, fork), also by the bvisor command.
+    The commands see the host's files, but what they write stays inside, where it can be reviewed (diff, commit,
+    rollback, snapshot, fork).  Files and background processes last as long as the sandbox does; with a name, its
+    files are kept, also for the bvisor command.
 
     name: of a kept sandbox.  rw, ro, hide: host directories and paths; bind: "SRC:DST[:ro|:rw]".  net: "none"
     (the default) or "host".  quota: how much may be written ("2G").  env: variables of every command; env_all: the
@@ -49,8 +50,12 @@ class Sandbox:
                  "options": dict(options) if options else None}
         params.update({key: value for key, value in given.items() if value})
         params.setdefault("cwd", os.getcwd())
+        if not params.get("name"):
+            params["temporary"] = True
         self._params = params
-        self.name: Optional[str] = params.get("name")
+        self._temporary = bool(params.get("temporary"))
+        self._kept: Optional[str] = params.get("name")  # what the broker calls it
+        self.name: Optional[str] = None if self._temporary else self._kept
         self._broker = broker or shared()
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -66,7 +71,8 @@ class Sandbox:
     def _open(self) -> int:
         with self._lock:
             if self._id is None:
-                self._id = int(self._broker.call("sandbox.create", **self._params)["sandbox"])
+                answer = self._broker.call("sandbox.create", **dict(self._params, **({"name": self._kept} if self._kept else {})))
+                self._id, self._kept = int(answer["sandbox"]), str(answer["name"])
                 me = weakref.ref(self)
 
                 def on_end(why: str) -> None:
@@ -99,10 +105,23 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends it, and all that runs in it.  A kept one keeps its files."""
-        if not self._closed:
-            self._closed = True
-            if self._pid == os.getpid():
-                self._end()
+        if self._closed:
+            return
+        self._closed = True
+        if self._pid != os.getpid():
+            return
+        if not self._temporary:
+            self._end()
+            return
+        with self._lock:
+            number, self._id = self._id, None
+            if number is not None:
+                self._broker.on_end(number, None)
+            if self._broker.alive:
+                try:
+                    self._broker.call("sandbox.remove", name=self._kept)
+                except BvisorError:
+                    pass  # the broker itself has ended
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -168,23 +187,21 @@ class Sandbox:
         result = self.start(command, **options).communicate(input)
         return result.check() if check else result
 
-    # ---- review, of kept ones ----
+    # ---- review ----
 
     @contextmanager
-    def _idle(self) -> Iterator[str]:
+    def _idle(self) -> Iterator[None]:
         """Nothing has it open meanwhile; the next command opens it again."""
-        if self.name is None:
-            raise PolicyError("only a sandbox with a name can be reviewed: Sandbox('name')")
         with self._lock:
             self._current()
             if self._running:
                 raise SandboxError(f"{len(self._running)} processes are running in it: end them first", "EBUSY")
             self._end()
-            yield self.name
+            yield
 
     def _command(self, *argv: str) -> Message:
         with self._idle():
-            return self._broker.call("command", argv=list(argv))
+            return self._broker.call("command", argv=list(argv), temporary=self._temporary)
 
     @staticmethod
     def _text(answer: Message, key: str) -> str:
@@ -204,32 +221,36 @@ class Sandbox:
 
     def diff(self) -> "list[dict[str, Any]]":
         """What it has changed: kind ("A", "M", "D", "T", "R"), path, size and more, as bvisor diff --json."""
-        changes: list[dict[str, Any]] = json.loads(self._checked("diff", str(self.name), "--json"))
+        changes: list[dict[str, Any]] = json.loads(self._checked("diff", str(self._kept), "--json"))
         return changes
 
     def patch(self) -> str:
         """What it has changed, as a patch."""
-        return self._checked("diff", str(self.name), "--patch")
+        return self._checked("diff", str(self._kept), "--patch")
 
     def commit(self, *paths: str, exclude: Sequence[str] = (), force: bool = False, dry_run: bool = False) -> str:
         """Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written."""
         return self._checked("commit", *(["--force"] if force else []), *(["--dry-run"] if dry_run else []),
-                             *(word for glob in exclude for word in ("--exclude", glob)), str(self.name), *[os.path.abspath(path) for path in paths])
+                             *(word for glob in exclude for word in ("--exclude", glob)), str(self._kept), *[os.path.abspath(path) for path in paths])
 
     def rollback(self, *paths: str) -> str:
         """Forgets its changes, or those at and below paths."""
-        return self._checked("rollback", str(self.name), *[os.path.abspath(path) for path in paths])
+        return self._checked("rollback", str(self._kept), *[os.path.abspath(path) for path in paths])
 
     def snapshot(self, tag: str) -> None:
-        """Keeps its present state as NAME@TAG."""
-        self._checked("snapshot", str(self.name), tag)
+        """Keeps its present state under a tag (NAME@TAG), to be forked."""
+        self._checked("snapshot", str(self._kept), tag)
 
-    def fork(self, new: str, tag: Optional[str] = None) -> "Sandbox":
-        """A new kept sandbox that begins where this one is, or was at the snapshot tag."""
-        self._checked("fork", f"{self.name}@{tag}" if tag else str(self.name), new)
-        return Sandbox(policy=dict(self._params, name=new), broker=self._broker)
+    def fork(self, new: Optional[str] = None, tag: Optional[str] = None) -> "Sandbox":
+        """A new sandbox that begins where this one is, or was at the snapshot tag.  A kept one's has a name."""
+        if (new is None) != self._temporary:
+            raise PolicyError("a sandbox with a name is forked into one with a name, one without into one without")
+        name = new or f"f{secrets.token_hex(8)}"
+        self._checked("fork", f"{self._kept}@{tag}" if tag else str(self._kept), name)
+        return Sandbox(policy=dict(self._params, name=name), broker=self._broker)
 
     def remove(self) -> None:
         """Closes it and forgets its files and snapshots."""
-        self._checked("rm", str(self.name))
+        if not self._temporary:
+            self._checked("rm", str(self._kept))
         self.close()

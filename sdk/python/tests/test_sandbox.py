@@ -283,8 +283,26 @@ class Kept(unittest.TestCase):
             again.remove()
 
     def test_unnamed(self):
-        with Sandbox() as sb, self.assertRaises(bvisor.PolicyError):
-            sb.diff()
+        with Sandbox(cwd=self.dir) as sb:
+            sb.bash("echo more >>one; rm two; echo new >three")
+            self.assertEqual({(c["kind"], os.path.basename(c["path"])) for c in sb.diff()}, {("M", "one"), ("D", "two"), ("A", "three")})
+            sb.snapshot("before")
+            sb.bash("rm three")
+            sb.rollback(f"{self.dir}/two")
+            with sb.fork() as now, sb.fork(tag="before") as then:
+                self.assertEqual(now.bash("ls").stdout, "one\ntwo\n")
+                self.assertEqual(then.bash("ls").stdout, "one\nthree\n")
+                self.assertEqual((now.name, then.name), (None, None))
+            with self.assertRaises(bvisor.PolicyError):
+                sb.fork("named")
+            sb.commit()
+            with open(f"{self.dir}/one", encoding="utf-8") as f:
+                self.assertEqual(f.read(), "one\nmore\n")
+        self.assertEqual(sorted(os.listdir(self.dir)), ["one", "two"])
+        with Sandbox("kept") as sb:
+            with self.assertRaises(bvisor.PolicyError):
+                sb.fork()
+            sb.remove()
 
 
 class Async(unittest.IsolatedAsyncioTestCase):
@@ -460,7 +478,7 @@ class Faults(unittest.TestCase):
             p.close()
         for sb in boxes:
             sb.close()
-        self.assertEqual(until(lambda: not descendants(boxes[0]._broker._child.pid)), True)
+        self.assertTrue(until(lambda: not descendants(boxes[0]._broker._child.pid), 20))  # the one made ahead too
 
     def test_leaks(self):
         def count():
@@ -473,7 +491,7 @@ class Faults(unittest.TestCase):
         for i in range(int(os.environ.get("BVISOR_CYCLES", "100"))):
             with Sandbox() as sb:
                 sb.run(["true"])
-        self.assertTrue(until(lambda: count() == before), (before, count()))
+        self.assertTrue(until(lambda: count() == before, 20), (before, count()))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import "./symbols.js";
+import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { sharedBroker, type Broker, type Json } from "./broker.js";
 import { ConflictError, PolicyError, SandboxError } from "./errors.js";
@@ -7,7 +8,7 @@ import { Files } from "./files.js";
 import { Output, check, type CommandResult } from "./process.js";
 
 export interface SandboxOptions {
-  /** Keeps what is written under this name; such a sandbox can be reviewed. */
+  /** Keeps what is written under this name, also for the bvisor command; without, it goes with the sandbox. */
   name?: string;
   /** Host directories into which writes go through. */
   rw?: string[];
@@ -74,13 +75,15 @@ export interface Change {
 
 /**
  * A place to run commands that nobody has read, on the host's own tools.  They see the host's files; what they
- * write stays inside.  `new Sandbox()` starts it when first used; `await Sandbox.create()` at once.
+ * write stays inside, where it can be reviewed.  `new Sandbox()` starts it when first used; `await Sandbox.create()` at once.
  */
 export class Sandbox implements AsyncDisposable, Disposable {
   readonly name: string | undefined;
   /** Read and write its files. */
   readonly files: Files;
   private readonly params: Json;
+  private readonly temporary: boolean;
+  private kept: string | undefined; // what the broker calls it
   private readonly broker: Broker;
   private opening: Promise<number> | undefined;
   private ended: string | undefined;
@@ -93,6 +96,9 @@ export class Sandbox implements AsyncDisposable, Disposable {
     if (envAll !== undefined) this.params["env_all"] = envAll;
     for (const key of ["rw", "ro", "hide"]) if (Array.isArray(this.params[key])) this.params[key] = (this.params[key] as string[]).map((p) => resolve(p));
     this.name = options.name;
+    this.kept = options.name;
+    this.temporary = options.name === undefined;
+    if (this.temporary) this.params["temporary"] = true;
     this.broker = broker;
     this.files = new Files(async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input));
   }
@@ -106,8 +112,9 @@ export class Sandbox implements AsyncDisposable, Disposable {
   private async open(): Promise<number> {
     if (this.closed) throw new SandboxError("the sandbox is closed");
     if (this.ended !== undefined) throw new SandboxError(`the sandbox has ended: ${this.ended}`);
-    this.opening ??= this.broker.call("sandbox.create", this.params).then((answer) => {
+    this.opening ??= this.broker.call("sandbox.create", this.kept === undefined ? this.params : { ...this.params, name: this.kept }).then((answer) => {
       const id = Number(answer["sandbox"]);
+      this.kept = String(answer["name"]);
       this.broker.onEnd(id, (why) => (this.ended = why));
       return id;
     });
@@ -159,14 +166,15 @@ export class Sandbox implements AsyncDisposable, Disposable {
     return this.complete(argv, options);
   }
 
-  // ---- review, of kept ones ----
+  // ---- review ----
 
-  private async command(...argv: string[]): Promise<string> {
-    if (this.name === undefined) throw new PolicyError("only a sandbox with a name can be reviewed: new Sandbox({ name })");
+  /** Runs a command of bvisor's with the words before its name, which stands behind them, and after. */
+  private async command(before: string[], after: string[] = [], tag?: string): Promise<string> {
     await this.open();
     if (this.running.size) throw new SandboxError(`${this.running.size} processes are running in it: end them first`, "EBUSY");
     await this.end(); // the next command opens it again
-    const answer = await this.broker.call("command", { argv });
+    const argv = [...before, tag === undefined ? String(this.kept) : `${this.kept}@${tag}`, ...after];
+    const answer = await this.broker.call("command", { argv, temporary: this.temporary });
     const text = (key: string): string => String(answer[key] ?? Buffer.from(String(answer[key + "_hex"] ?? ""), "hex").toString("latin1"));
     const lines = text("stderr").trim().split("\n");
     if (answer["status"] === 3) throw new ConflictError(lines[lines.length - 1] ?? "conflicts", lines.slice(0, -1));
@@ -176,44 +184,46 @@ export class Sandbox implements AsyncDisposable, Disposable {
 
   /** What it has changed. */
   async diff(): Promise<Change[]> {
-    return JSON.parse(await this.command("diff", String(this.name), "--json")) as Change[];
+    return JSON.parse(await this.command(["diff"], ["--json"])) as Change[];
   }
 
   /** What it has changed, as a patch. */
   async patch(): Promise<string> {
-    return this.command("diff", String(this.name), "--patch");
+    return this.command(["diff"], ["--patch"]);
   }
 
   /** Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written. */
   async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean } = {}): Promise<string> {
     return this.command(
-      "commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []),
-      ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob]), String(this.name), ...(options.paths ?? []).map((p) => resolve(p)),
+      ["commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []), ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob])],
+      (options.paths ?? []).map((p) => resolve(p)),
     );
   }
 
   /** Forgets its changes, or those at and below paths. */
   async rollback(paths: string[] = []): Promise<string> {
-    return this.command("rollback", String(this.name), ...paths.map((p) => resolve(p)));
+    return this.command(["rollback"], paths.map((p) => resolve(p)));
   }
 
-  /** Keeps its present state as NAME@TAG. */
+  /** Keeps its present state under a tag (NAME@TAG), to be forked. */
   async snapshot(tag: string): Promise<void> {
-    await this.command("snapshot", String(this.name), tag);
+    await this.command(["snapshot"], [tag]);
   }
 
-  /** A new kept sandbox that begins where this one is, or was at the snapshot tag. */
-  async fork(name: string, tag?: string): Promise<Sandbox> {
-    await this.command("fork", tag === undefined ? String(this.name) : `${this.name}@${tag}`, name);
+  /** A new sandbox that begins where this one is, or was at the snapshot tag.  A kept one's has a name. */
+  async fork(name?: string, tag?: string): Promise<Sandbox> {
+    if ((name === undefined) !== this.temporary) throw new PolicyError("a sandbox with a name is forked into one with a name, one without into one without");
+    const kept = name ?? `f${randomBytes(8).toString("hex")}`;
+    await this.command(["fork"], [kept], tag);
     const other = new Sandbox({}, this.broker);
-    Object.assign(other, { name, params: { ...this.params, name } });
+    Object.assign(other, { name, kept, temporary: this.temporary, params: name === undefined ? this.params : { ...this.params, name } });
     return other;
   }
 
   /** Closes it and forgets its files and snapshots. */
   async remove(): Promise<void> {
-    await this.command("rm", String(this.name));
-    this.closed = true;
+    if (!this.temporary) await this.command(["rm"]);
+    await this.close();
   }
 
   // ---- its end ----
@@ -233,8 +243,10 @@ export class Sandbox implements AsyncDisposable, Disposable {
 
   /** Ends it, and all that runs in it.  A kept one keeps its files. */
   async close(): Promise<void> {
+    const closed = this.closed;
     this.closed = true;
     await this.end();
+    if (this.temporary && this.kept !== undefined && !closed) await this.broker.call("sandbox.remove", { name: this.kept }).catch(() => undefined); // the broker itself has ended
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -121,8 +121,25 @@ test("review", async () => {
   await kept.bash("echo x >one");
   writeFileSync(join(dir, "one"), "outside\n");
   await assert.rejects(kept.commit(), bvisor.ConflictError);
+  await assert.rejects(kept.fork(), bvisor.PolicyError);
   await kept.remove();
-  await assert.rejects(sb.diff(), bvisor.PolicyError);
+});
+
+test("review without a name", async () => {
+  const dir = mkdtempSync(join(work, "repo-"));
+  writeFileSync(join(dir, "one"), "one\n");
+  const own = await Sandbox.create({ cwd: dir });
+  await own.bash("echo more >>one; echo new >two");
+  assert.deepEqual((await own.diff()).map((c) => c.kind).sort(), ["A", "M"]);
+  await own.snapshot("t");
+  await own.bash("rm two");
+  const other = await own.fork(undefined, "t");
+  assert.equal((await other.bash("cat two")).stdout, "new\n");
+  await other.close();
+  await assert.rejects(own.fork("named"), bvisor.PolicyError);
+  await own.commit();
+  assert.equal(readFileSync(join(dir, "one"), "utf8"), "one\nmore\n");
+  await own.close();
 });
 
 test("a slow reader stops the guest, and nobody else; the event loop is free", async () => {
