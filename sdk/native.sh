@@ -13,7 +13,7 @@ prefix=$(meson introspect "$build" --buildoptions | /usr/bin/python3 -c '
 import json, sys
 print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
 cd "$work/root$prefix"
-# bvisor-oci needs libraries that not everybody has.
-find bin lib libexec share/bvisor -type f ! -name '*.a' ! -name '*.pc' ! -name bvisor-oci ! -path '*/template/*' -print0 |
+# bvisor-oci and libbvisor need libraries that not everybody has.
+find bin lib libexec share/bvisor -type f ! -name '*.a' ! -name '*.pc' ! -name bvisor-oci ! -name 'libbvisor.so*' ! -path '*/template/*' -print0 |
 	tar -c --null -T - | tar -x -C "$to"
 find "$to" -type f \( -perm /111 -o -name '*.so' \) -exec strip --strip-unneeded {} +
