@@ -6,13 +6,14 @@
 ...     print(sb.bash("echo hello").stdout, end="")
 hello
 """
-from .aio import AsyncProcess, AsyncSandbox
+from .aio import AsyncProcess, AsyncSandbox, AsyncShell
 from .errors import (BvisorError, CommandError, ConflictError, LimitExceeded, PolicyError, ProtocolError, SandboxError, TimeoutError,
                      UnsupportedHost)
 from .files import FileInfo
 from .process import CommandResult, Process
 from .sandbox import Sandbox
+from .shell import Shell
 
 __version__ = "0.1.0"
-__all__ = ["AsyncProcess", "AsyncSandbox", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileInfo", "LimitExceeded",
-           "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "TimeoutError", "UnsupportedHost"]
+__all__ = ["AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileInfo", "LimitExceeded",
+           "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "Shell", "TimeoutError", "UnsupportedHost"]

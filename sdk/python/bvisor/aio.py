@@ -8,6 +8,7 @@ from typing import Any, AsyncIterator, Callable, Optional, Sequence, TypeVar, Un
 from .files import FileInfo, PathLike
 from .process import CommandResult, Input, Process, Reader
 from .sandbox import Sandbox
+from .shell import Shell
 
 T = TypeVar("T")
 
@@ -163,6 +164,34 @@ class AsyncFiles:
         await asyncio.to_thread(self._files.remove, path, recursive)
 
 
+class AsyncShell:
+    """As Shell."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self.pid = shell.pid
+
+    async def run(self, command: str, **options: Any) -> CommandResult:
+        """As Shell.run(); when cancelled the shell is closed."""
+        task = asyncio.ensure_future(asyncio.to_thread(lambda: self._shell.run(command, **options)))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self._shell.close)
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+
+    async def close(self) -> None:
+        """Ends it."""
+        await asyncio.to_thread(self._shell.close)
+
+    async def __aenter__(self) -> "AsyncShell":
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await self.close()
+
+
 class AsyncSandbox:
     """As Sandbox; its arguments are the same.  `async with AsyncSandbox() as sb:` or `await AsyncSandbox.create()`."""
 
@@ -220,6 +249,10 @@ class AsyncSandbox:
         process = await asyncio.to_thread(lambda: self.sandbox.start(command, **options))
         result = await _killing(process, data)
         return result.check() if check else result
+
+    async def shell(self, **options: Any) -> AsyncShell:
+        """As Sandbox.shell()."""
+        return AsyncShell(await asyncio.to_thread(lambda: self.sandbox.shell(**options)))
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.to_thread(function)

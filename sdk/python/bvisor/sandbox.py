@@ -15,6 +15,7 @@ from ._broker import Broker, Message, shared
 from .errors import BvisorError, ConflictError, PolicyError, SandboxError
 from .files import Files
 from .process import CommandResult, Input, Process
+from .shell import Shell
 
 Hook = Optional[Callable[[bytes], None]]
 Limits = Optional[Mapping[str, Optional[int]]]
@@ -186,6 +187,11 @@ class Sandbox:
             options.setdefault("stdin", "null")
         result = self.start(command, **options).communicate(input)
         return result.check() if check else result
+
+    def shell(self, **options: Any) -> Shell:
+        """A shell that stays, with its directory and variables, from command to command.  options: cwd, env, limits, user, as
+        of start(); close it, or use it in a with statement."""
+        return Shell(self, **options)
 
     # ---- review ----
 

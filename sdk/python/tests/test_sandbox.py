@@ -240,6 +240,58 @@ class Basics(unittest.TestCase):
         self.assertEqual((seen, errors), ([True] * 80, []))
 
 
+class Shells(unittest.TestCase):
+    def test_state(self):
+        with Sandbox() as sb, sb.shell() as sh:
+            sh.run("cd /usr; x='a  b'; f() { echo \"f $1\"; }; export Y=1")
+            self.assertEqual(sh.run("pwd; echo \"$x\"; f z; sh -c 'echo $Y'").stdout, "/usr\na  b\nf z\n1\n")
+            self.assertEqual(sh.cwd, "/usr")
+            r = sh.run("echo out; echo err >&2; false", check=False)
+            self.assertEqual((r.exit_code, r.stdout, r.stderr), (1, "out\n", "err\n"))
+            with self.assertRaises(bvisor.CommandError):
+                sh.run("( exit 7 )")
+            self.assertEqual(sh.run("printf 'no newline'").stdout, "no newline")
+            self.assertEqual(sh.run("cat; echo end").stdout, "end\n")
+            self.assertEqual(sh.run("if", check=False).exit_code, 2)
+            self.assertEqual(sh.run("echo \"'quoted'\"\necho $'\\n' second; cat <<END\nhere\nEND").stdout, "'quoted'\n\n second\nhere\n")
+            self.assertEqual(len(sh.run("head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2").stdout_bytes), 3000000)
+            self.assertEqual(sh.run("exec >/tmp/log; echo hidden").stdout, "")
+            self.assertEqual(sb.bash("cat /tmp/log").stdout, "hidden\n")
+            self.assertEqual(sh.run("ls /proc/self/fd | wc -l >&2").stderr.strip(), "4")
+            self.assertEqual(sh.run("").stdout, "")
+
+    def test_end(self):
+        with Sandbox() as sb:
+            sh = sb.shell(cwd="/etc", env={"A": "b"})
+            self.assertEqual(sh.run("echo $PWD $A").stdout, "/etc b\n")
+            r = sh.run("echo last; echo e >&2; exit 3", check=False)
+            self.assertEqual((r.exit_code, r.stdout, r.stderr, sh.closed), (3, "last\n", "e\n", True))
+            with self.assertRaises(bvisor.SandboxError):
+                sh.run("true")
+            sh.close()
+            with sb.shell() as sh:
+                with self.assertRaises(bvisor.TimeoutError) as e:
+                    sh.run("echo before; sleep 60", timeout=0.3)
+                self.assertEqual(e.exception.stdout, "before\n")
+                self.assertTrue(sh.closed)
+            with sb.shell() as one, sb.shell() as two:
+                one.run("x=1")
+                self.assertEqual(two.run("echo ${x-none}").stdout, "none\n")
+                with self.assertRaises(bvisor.SandboxError):
+                    sb.diff()
+            self.assertEqual(sb.diff(), [])
+
+    def test_threads(self):
+        with Sandbox() as sb, sb.shell() as sh:
+            seen = []
+            threads = [threading.Thread(target=lambda i=i: seen.append(sh.run(f"echo {i}").stdout == f"{i}\n")) for i in range(20)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            self.assertEqual(seen, [True] * 20)
+
+
 class Kept(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(dir=STATE)
@@ -314,6 +366,14 @@ class Async(unittest.IsolatedAsyncioTestCase):
                 await sb.bash("exit 3")
             rs = await asyncio.gather(*(sb.bash(f"sleep 0.05; echo {i}") for i in range(8)))
             self.assertEqual([r.stdout for r in rs], [f"{i}\n" for i in range(8)])
+            async with await sb.shell() as sh:
+                await sh.run("cd /usr")
+                self.assertEqual((await sh.run("pwd")).stdout, "/usr\n")
+                slow = asyncio.ensure_future(sh.run("sleep 60"))
+                await asyncio.sleep(0.2)
+                slow.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await slow
             async with await sb.start("for i in 1 2 3; do echo $i; done; cat") as p:
                 await p.write("end\n")
                 await p.close_stdin()

@@ -5,4 +5,5 @@ export { closeAll } from "./broker.js";
 export * from "./errors.js";
 export { type FileInfo, type Files } from "./files.js";
 export { type CommandResult, type Output } from "./process.js";
+export { type Shell, type ShellRunOptions } from "./shell.js";
 export { Sandbox, type Change, type CommandOptions, type Limits, type RunOptions, type SandboxOptions } from "./sandbox.js";

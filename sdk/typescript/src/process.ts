@@ -45,10 +45,10 @@ class Channel {
   private owed: number[] = [];
   ended = false;
 
-  constructor(private readonly grant: (n: number) => void, private readonly hook: ((bytes: Uint8Array) => void) | undefined) {}
+  constructor(private readonly grant: (n: number) => void, private readonly hook: ((bytes: Uint8Array) => void) | undefined, private readonly discard: boolean) {}
 
   feed(bytes: Uint8Array): void {
-    this.kept.push(bytes);
+    if (!this.discard) this.kept.push(bytes);
     this.hook?.(bytes);
     if (!this.controller) {
       this.grant(bytes.length);
@@ -98,6 +98,8 @@ class Channel {
 export interface OutputHooks {
   onStdout?: ((bytes: Uint8Array) => void) | undefined;
   onStderr?: ((bytes: Uint8Array) => void) | undefined;
+  /** @internal Only the hooks want it. */
+  discard?: boolean;
 }
 
 /** A command that runs: its output as it comes, its end as promises. */
@@ -117,7 +119,7 @@ export class Output implements Sink, AsyncDisposable {
     const grant = (which: number) => (n: number) => {
       if (!this.event) this.broker.grant(this.id, which, n);
     };
-    this.channels = { [STDOUT]: new Channel(grant(STDOUT), hooks.onStdout), [STDERR]: new Channel(grant(STDERR), hooks.onStderr) };
+    this.channels = { [STDOUT]: new Channel(grant(STDOUT), hooks.onStdout, hooks.discard ?? false), [STDERR]: new Channel(grant(STDERR), hooks.onStderr, hooks.discard ?? false) };
     this.done = new Promise((resolve, reject) => {
       this.finish = resolve;
       this.reject = reject;

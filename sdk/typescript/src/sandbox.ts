@@ -5,7 +5,8 @@ import { resolve } from "node:path";
 import { sharedBroker, type Broker, type Json } from "./broker.js";
 import { ConflictError, PolicyError, SandboxError } from "./errors.js";
 import { Files } from "./files.js";
-import { Output, check, type CommandResult } from "./process.js";
+import { Output, check, type CommandResult, type OutputHooks } from "./process.js";
+import { Shell } from "./shell.js";
 
 export interface SandboxOptions {
   /** Keeps what is written under this name, also for the bvisor command; without, it goes with the sandbox. */
@@ -127,7 +128,7 @@ export class Sandbox implements AsyncDisposable, Disposable {
   }
 
   /** Starts a command: text for bash, or a list of words. */
-  runCmd(command: string | readonly string[], options: CommandOptions = {}): Output {
+  runCmd(command: string | readonly string[], options: CommandOptions & Pick<OutputHooks, "discard"> = {}): Output {
     const start = async (): Promise<Json> => {
       const params: Json = { sandbox: await this.open(), [typeof command === "string" ? "shell" : "argv"]: command };
       for (const key of ["cwd", "env", "limits", "tty", "user", "stdin"] as const) if (options[key] !== undefined) params[key] = options[key];
@@ -164,6 +165,12 @@ export class Sandbox implements AsyncDisposable, Disposable {
   /** Runs a list of words to its end. */
   async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
     return this.complete(argv, options);
+  }
+
+  /** A shell that stays, with its directory and variables, from command to command. */
+  async shell(options: Pick<CommandOptions, "cwd" | "env" | "limits" | "user"> = {}): Promise<Shell> {
+    await this.open();
+    return new Shell((hooks) => this.runCmd(["bash", "--noprofile", "--norc"], { ...options, ...hooks }));
   }
 
   // ---- review ----

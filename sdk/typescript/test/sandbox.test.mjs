@@ -103,6 +103,27 @@ test("files", async () => {
   assert.equal(existsSync("/tmp/d/deep"), false);
 });
 
+test("a shell that stays", async () => {
+  const sh = await sb.shell();
+  await sh.run("cd /usr; x='a  b'; f() { echo \"f $1\"; }");
+  assert.equal((await sh.run('pwd; echo "$x"; f z')).stdout, "/usr\na  b\nf z\n");
+  const r = await sh.run("echo out; echo err >&2; false", { check: false });
+  assert.deepEqual([r.exitCode, r.stdout, r.stderr], [1, "out\n", "err\n"]);
+  await assert.rejects(sh.run("( exit 7 )"), { name: "CommandError", exitCode: 7 });
+  const both = await Promise.all([sh.run("sleep 0.1; echo first"), sh.run("echo 'it''s'; echo second")]);
+  assert.deepEqual(both.map((x) => x.stdout), ["first\n", "its\nsecond\n"]);
+  assert.equal((await sh.run("head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2; printf x")).stdoutBytes.length, 3000001);
+  assert.equal((await sh.run("cat; exec >/tmp/log; echo hidden")).stdout, "");
+  await assert.rejects(sh.run("echo before; sleep 60", { timeout: 300 }), { name: "TimeoutError", stdout: "" });
+  assert.ok(sh.closed);
+  await assert.rejects(sh.run("true"), bvisor.SandboxError);
+  const other = await sb.shell({ cwd: "/etc", env: { A: "b" } });
+  assert.equal((await other.run("echo $PWD $A")).stdout, "/etc b\n");
+  const end = await other.run("echo last; exit 3", { check: false });
+  assert.deepEqual([end.exitCode, end.stdout, other.closed], [3, "last\n", true]);
+  await other.close();
+});
+
 test("review", async () => {
   const dir = mkdtempSync(join(work, "repo-"));
   writeFileSync(join(dir, "one"), "one\n");
