@@ -17,7 +17,7 @@
 #include "review_jobs.h"
 #include "temp.h"
 
-#define OUTPUT_MAX (FRAME_MAX / 2)
+#define OUTPUT_MAX (FRAME_MAX / 2 - 4096) /* of each, with room for the rest of the answer */
 /* For what waits until a sandbox that is just ending lets go of its files. */
 #define TRIES 30
 #define RETRY_US 100000
@@ -164,28 +164,44 @@ void review_call(struct client *c, json_t *id, json_t *argv, bool temporary)
 	c->broker->jobs = j;
 }
 
-/* As text, or where it is no UTF-8 in hexadecimal digits under another key. */
-static void put(json_t *to, const char *key, int fd)
+/* How long it becomes as a string of JSON, whose control characters are six. */
+static size_t quoted(const char *bytes, size_t n)
+{
+	size_t size = n;
+
+	for (size_t i = 0; i < n; i++)
+		size += (unsigned char)bytes[i] < 0x20 ? 5 : bytes[i] == '"' || bytes[i] == '\\';
+	return size;
+}
+
+/* As text, or where it is no UTF-8 in hexadecimal digits under another key.  0; -EFBIG, -errno. */
+static int put(json_t *to, const char *key, int fd)
 {
 	struct stat st;
 	bv_autostrbuf struct strbuf b = {0};
 
-	if (fstat(fd, &st) < 0 || st.st_size > OUTPUT_MAX ||
-	    !strbuf_reserve(&b, (size_t)st.st_size))
-		return;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size > OUTPUT_MAX)
+		return -EFBIG;
+	if (!strbuf_reserve(&b, (size_t)st.st_size))
+		return -ENOMEM;
 	ssize_t n = pread(fd, b.data, (size_t)st.st_size, 0);
-	json_t *text = n < 0 ? NULL : json_stringn(b.data, (size_t)n);
-	if (text) {
-		json_object_set_new(to, key, text);
-		return;
-	}
+	if (n < 0)
+		return -errno;
+	json_t *text = json_stringn(b.data, (size_t)n);
+	if (text)
+		return quoted(b.data, (size_t)n) > OUTPUT_MAX ? (json_decref(text), -EFBIG)
+		                                              : json_object_set_new(to, key, text);
+	if (n > OUTPUT_MAX / 2)
+		return -EFBIG;
 	bv_autostrbuf struct strbuf hex = {0};
 	for (ssize_t i = 0; i < n; i++)
 		strbuf_printf(&hex, "%02x", (unsigned char)b.data[i]);
 	char name[32];
 	snprintf(name, sizeof(name), "%s_hex", key);
-	if (!hex.failed)
-		json_object_set_new(to, name, json_string(hex.data ? hex.data : ""));
+	return hex.failed ? -ENOMEM
+	                  : json_object_set_new(to, name, json_string(hex.data ? hex.data : ""));
 }
 
 bool review_reaped(struct broker *b, pid_t pid, int status)
@@ -201,9 +217,18 @@ bool review_reaped(struct broker *b, pid_t pid, int status)
 			                           WIFEXITED(status) ? WEXITSTATUS(status)
 			                                             : 128 + WTERMSIG(status));
 
-			put(result, "stdout", j->out);
-			put(result, "stderr", j->err);
-			client_result(j->client, json_incref(j->id), result);
+			int r = put(result, "stdout", j->out);
+			if (r == 0)
+				r = put(result, "stderr", j->err);
+			if (r == 0) {
+				client_result(j->client, json_incref(j->id), result);
+			} else {
+				json_decref(result);
+				client_error(j->client, json_incref(j->id), "sandbox",
+				             r < 0 ? -r : EIO, "command: %s",
+				             r == -EFBIG ? "it says more than 4 MiB"
+				                         : "what it says cannot be read");
+			}
 		}
 		job_free(j);
 		return true;

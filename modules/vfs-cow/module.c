@@ -23,6 +23,9 @@ static const struct bv_option options[] = {
          "over the keys below."},
 	{"tmp", BV_OPT_WORDS, offsetof(struct conf, tmp), "/tmp\n/var/tmp\n/dev/shm", NULL,
          "Private directories, empty at the start."},
+	{"show_cwd", BV_OPT_BOOL, offsetof(struct conf, show_cwd), "yes", NULL,
+         "Whether the directory that the sandbox is started in is shown although it lies in a "
+         "private one."},
 	{"ro", BV_OPT_WORDS, offsetof(struct conf, ro), "/sys", NULL,
          "Host directories that cannot be written, not even inside."},
 	{"hide", BV_OPT_WORDS, offsetof(struct conf, hide),

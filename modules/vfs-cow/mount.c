@@ -348,6 +348,27 @@ int mount_setup(struct vfs *v)
 	return r;
 }
 
+int mount_show(struct vfs *v, const char *dir)
+{
+	const struct node *n = v->root;
+	const struct mount *m = NULL;
+	size_t len;
+
+	if (!v->conf->show_cwd || dir[0] != '/' || !dir[1])
+		return 0;
+	for (const char *at = dir + 1; n; at += len + (at[len] == '/')) {
+		if (n->mount)
+			m = n->mount;
+		len = strcspn(at, "/");
+		if (!len)
+			break;
+		n = tree_child(n, at, len);
+	}
+	if (!m || m->rule != R_TMP || strcmp(m->at, dir) == 0)
+		return 0;
+	return mount_add(v, R_COW, dir, dir) ? 0 : -ENOMEM;
+}
+
 static int make_dir(struct vfs *v, const char *path)
 {
 	if (mkdirat(v->upper.root_fd, path + 1, 0755) < 0)

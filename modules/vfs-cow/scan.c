@@ -100,12 +100,33 @@ static bool own_meta(int low_fd, const struct stat *low, int high_fd, const stru
 
 static int scan_dir(struct scan *s, struct node *n, struct mount *mount);
 
+static int entry(struct scan *s, struct node *parent, struct mount *mount, const char *name,
+                 bool covered);
+
+/* A private directory is the upper's alone, but for what rules show in it. */
+static int shown_below(struct scan *s, struct node *n, struct mount *mount)
+{
+	size_t was;
+	int r = 0;
+
+	for (struct node *c = n->children; c && r == 0; c = c->hh.next) {
+		r = down(s, c->name, &was);
+		if (r == 0)
+			r = c->mount ? entry(s, n, mount, c->name, false)
+			             : shown_below(s, c, mount);
+		up(s, was);
+	}
+	return r;
+}
+
 /* One entry of a directory where the layers meet. */
 static int entry(struct scan *s, struct node *parent, struct mount *mount, const char *name, bool covered)
 {
 	struct stat low, high;
 	struct node *n = tree_child(parent, name, strlen(name));
 
+	if (n && n->mount && n->mount->rule == R_TMP)
+		return shown_below(s, n, n->mount);
 	if (n && n->mount && n->mount->rule != R_COW && n->mount->rule != R_BIND)
 		return 0; /* a rule of today says otherwise than the layer: it stays for another day */
 	if (n && n->mount)

@@ -179,6 +179,23 @@ static int hide_stores(struct vfs *v)
 	return hide_real(v, kept);
 }
 
+/*
+ * Who starts a command in a directory means that directory, also when it lies in one that is private: a
+ * build below /tmp, an application's temporary project.  A kept layer has changes of the one that it
+ * was first used in.
+ */
+static int show_start(struct vfs *v)
+{
+	struct bv_layer_info info = {.head = BV_HEAD(SERVICE, struct bv_layer_info)};
+	char here[PATH_MAX];
+	int r = 0;
+
+	if (BV_HAS(struct bv_store_ops, v->store, info) && v->store->info &&
+	    v->store->info(v->store_ctx, &v->upper, &info) == 0 && info.start)
+		r = mount_show(v, info.start);
+	return r == 0 && getcwd(here, sizeof(here)) ? mount_show(v, here) : r;
+}
+
 int store_open(struct vfs *v)
 {
 	int r = add_built_in(v);
@@ -201,6 +218,8 @@ int store_open(struct vfs *v)
 	v->store_ctx = reg->ctx;
 	v->upper = layer;
 	r = hide_stores(v);
+	if (r == 0)
+		r = show_start(v);
 	return r < 0 ? r : take_kept(v);
 }
 

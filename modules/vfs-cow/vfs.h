@@ -116,6 +116,7 @@ struct conf {
 	struct bv_strings tmp, ro; /* words */
 	struct bv_strings hide;    /* words */
 	struct bv_strings dev;     /* words: allowed names below /dev */
+	int show_cwd;
 	int kernel_opens;
 	int provenance; /* PROVENANCE_* */
 	uint64_t quota, quota_files; /* 0: none */
@@ -176,6 +177,8 @@ int mount_setup(struct vfs *v);                /* from conf; 0 or -errno after h
 /* Makes a private directory, when it is first looked at: three fewer for a program that never does. */
 int mount_private(struct vfs *v, struct mount *m);
 struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const char *at);
+/* The host's directory is shown copy-on-write even if it lies in a private one (conf: show_cwd). */
+int mount_show(struct vfs *v, const char *dir);
 
 /* ---- real.c: descriptors of real objects; the only place that opens by path ---- */
 /* openat2 below the right base (upper, lower, bound) with RESOLVE_NO_SYMLINKS; flags as open(2). */

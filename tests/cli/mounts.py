@@ -3,7 +3,9 @@
 """--rw, --ro, --hide, --bind, --net and the printing of changes."""
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 
 import clitest
 from clitest import harness
@@ -107,6 +109,37 @@ tap.ok(sorted(os.listdir(f"{work}/t")) == ["becomes-dir", "changed", "gone", "sa
 r = subprocess.run(f"'{bvisor}' diff -- sh -c 'for i in $(seq 3000); do echo >d/$i; done' | head -n 1", shell=True, cwd=work,
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 tap.ok(r.stdout.count(b"\n") == 1 and not r.stderr, "nobody reads to the end", [repr(r)])
+
+# Started in a directory of a private one.
+host_tmp = tempfile.mkdtemp(dir="/tmp")
+project = os.path.join(host_tmp, "project")
+os.makedirs(os.path.join(project, "sub"))
+with open(os.path.join(project, "f"), "w") as f:
+    f.write("host\n")
+with open(os.path.join(host_tmp, "beside"), "w") as f:
+    f.write("not shown\n")
+
+
+def at(where, script, *options):
+    return harness.run([bvisor, "run", *options, "--", "sh", "-c", script], preexec_fn=clitest.reset_signals, cwd=where,
+                       env=dict(os.environ, XDG_STATE_HOME=f"{work}/state"))
+
+
+check("a project below /tmp is shown", at(project, f"cat f; ls; ls {host_tmp}; pwd"), 0, f"host\nf\nsub\nproject\n{project}\n".encode())
+check("in part", at(os.path.join(project, "sub"), f"ls -a; ls {project}"), 0, b".\n..\nsub\n")
+check("it stays as it was", at(project, "echo mine >f; rm -r sub; cat f; ls"), 0, b"mine\nf\n")
+tap.ok(read(os.path.join(project, "f")) == "host\n" and os.path.isdir(os.path.join(project, "sub")), "on the host")
+r = at(project, "rm -rf $PWD")
+tap.ok(r.status != 0 and b"busy" in r.err, "it cannot be removed, as a mount point cannot", [repr(r.err)])
+check("/tmp itself is private", at("/tmp", "ls"), 0, b"")
+check("not if the policy says no", at(project, "pwd", "-o", "vfs-cow.show_cwd=no"), 0, b"/\n")
+check("kept", at(project, "rm f; echo new >new; echo t >/tmp/t", "--name", "below"), 0, b"")
+check("it is shown when the sandbox goes on elsewhere", at("/", f"ls {project} /tmp/t", "--name", "below"), 0, f"/tmp/t\n\n{project}:\nnew\nsub\n".encode())
+r = harness.run([bvisor, "diff", "below"], cwd="/", env=dict(os.environ, XDG_STATE_HOME=f"{work}/state"))
+tap.ok(r.out.decode().splitlines() == [f"D {project}/f  0", f"A {project}/new  4"], "and reviewed", [repr(r.out), repr(r.err)])
+r = harness.run([bvisor, "commit", "below"], cwd="/", env=dict(os.environ, XDG_STATE_HOME=f"{work}/state"))
+tap.ok(r.status == 0 and sorted(os.listdir(project)) == ["new", "sub"], "and committed", [repr(r.out), repr(r.err)])
+shutil.rmtree(host_tmp)
 
 # Network.
 connect = ("import socket\ns = socket.socket()\ns.settimeout(5)\ntry: s.connect(('192.0.2.1', 9))\n"

@@ -235,6 +235,12 @@ ok(c.call("command", argv=["diff", name], temporary=True)["result"]["status"] !=
 c.call("sandbox.destroy", sandbox=m["sandbox"])
 r = c.call("command", argv=["diff", name], temporary=True)["result"]
 ok(r["status"] == 0 and r["stdout"].startswith("A ") and "/made" in r["stdout"] and r["stdout"].count("\n") == 1, "an idle one has", [r])
+big = c.call("sandbox.create", temporary=True)["result"]
+shell(c, big["sandbox"], "head -c 5000000 /dev/zero | tr '\\0' x > text; head -c 1500000 /dev/urandom > noise")
+c.call("sandbox.destroy", sandbox=big["sandbox"])
+r = c.call("command", argv=["diff", big["name"], "--patch"], temporary=True)
+ok(r.get("error", {}).get("errno") == "EFBIG", "more than an answer holds is an error", [str(r)[:300]])
+ok(c.call("command", argv=["diff", big["name"]], temporary=True)["result"]["stdout"].count("\n") == 2, "the list of it is not", [])
 ok(c.call("command", argv=["ls"])["result"]["stdout"].count(name) == 0, "it is not among the kept ones")
 m = c.call("sandbox.create", temporary=True, name=name)["result"]
 ok(m["name"] == name and shell(c, m["sandbox"], "cat made") == 0, "it goes on", [m])

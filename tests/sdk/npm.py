@@ -59,7 +59,7 @@ with open(f"{project}/hello.mjs", "w") as f:
 with open(f"{project}/hello.cjs", "w") as f:
     f.write("const { Sandbox } = require('bvisor');\n(async () => { const sb = new Sandbox(); "
             "console.log((await sb.bash('echo cjs; hostname')).stdout.trim()); await sb.close(); })();\n")
-with open(f"{project}/hello.ts", "w") as f:
+with open(f"{project}/snippet.ts", "w") as f:
     f.write(TS)
 want = "Hello, world! 9 streamed 0\n"
 r = run("ES modules", "node", "hello.mjs", cwd=project)
@@ -69,9 +69,20 @@ tap.ok(r.stdout == "cjs\nbvisor\n", "says hello", [r.stdout, r.stderr])
 tsc = os.path.join(args.build, "sdk-typescript", "node_modules", "typescript", "bin", "tsc")
 types = os.path.join(args.build, "sdk-typescript", "node_modules", "@types")
 run("TypeScript compiles", "node", tsc, "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,esnext.disposable,dom,dom.asynciterable",
-    "--typeRoots", types, "--types", "node", "--outDir", "out", "hello.ts", cwd=project)
-r = run("and runs", "node", "out/hello.js", cwd=project)
+    "--typeRoots", types, "--types", "node", "--outDir", "out", "snippet.ts", cwd=project)
+r = run("and runs", "node", "out/snippet.js", cwd=project)
 tap.ok(r.stdout == want, "and says hello", [r.stdout, r.stderr])
+EXAMPLES = os.path.join(HERE, "..", "..", "examples", "typescript")
+for name in sorted(os.listdir(EXAMPLES)):
+    shutil.copy(os.path.join(EXAMPLES, name), project)
+run("the examples compile", "node", tsc, "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,esnext.disposable,dom,dom.asynciterable",
+    "--typeRoots", types, "--types", "node", "--outDir", "out", *sorted(os.listdir(EXAMPLES)), cwd=project)
+r = run("hello.ts runs", "node", "out/hello.js", cwd=project)
+tap.ok(r.stdout == "Hello, world!\n1\n2\n3\nstatus 0\n", "and says hello", [r.stdout, r.stderr])
+os.mkdir(f"{project}/notes")
+r = run("agent.ts runs", "node", "../out/agent.js", "--yes", cwd=f"{project}/notes")
+tap.ok("notes/NOTES.md\n" in r.stdout and "status 1: cat: missing" in r.stdout and "tidy\n" in r.stdout and os.listdir(f"{project}/notes") == ["NOTES.md"],
+       "and commits its notes", [r.stdout, r.stderr])
 r = run("from elsewhere, too", "node", f"{project}/hello.cjs", cwd="/")
 shutil.copy(os.path.join(SDK, "test", "sandbox.test.mjs"), project)
 r = subprocess.run(["node", "--test", "--test-reporter=tap", "sandbox.test.mjs"], capture_output=True, text=True, env=env, check=False, cwd=project)
