@@ -83,6 +83,23 @@ status, answer = post("x" * 70000)
 tap.ok(status == 400 and "error" in answer, "not any size", [repr((status, answer))])
 p.kill()
 p.wait()
+# The reference knows what there is.
+sys.path.insert(0, os.path.join(TOP, "sdk", "python"))
+import bvisor  # noqa: E402
+
+with open(os.path.join(TOP, "docs", "api", "python.txt"), encoding="utf-8") as f:
+    words = set(re.findall(r"\w+", f.read()))
+names = set(bvisor.__all__) | {name for c in (bvisor.Sandbox, bvisor.Process, bvisor.Shell, bvisor.AsyncSandbox, bvisor.files.Files)
+                               for name in vars(c) if not name.startswith("_") and name not in ("data", "end", "credit", "exited", "lost", "finish")}
+tap.ok(names <= words, "docs/api/python.txt has every name (else ./dev docs)", [repr(names - words)])
+with open(os.path.join(TOP, "docs", "api", "typescript.md"), encoding="utf-8") as f:
+    words = set(re.findall(r"\w+", f.read()))
+with open(os.path.join(TOP, "sdk", "typescript", "src", "sandbox.ts"), encoding="utf-8") as f:
+    names = set(re.findall(r"^  (?:async |get |static async )?([a-z]\w+)\(", f.read(), re.M)) - {"constructor"}
+with open(os.path.join(TOP, "sdk", "typescript", "src", "index.ts"), encoding="utf-8") as f:
+    names |= set(re.findall(r"(?:type )?(\w+)[,;]? ?(?=[^{}]*\} from)", f.read())) - {"type"}
+tap.ok(names <= words and "Sandbox" in names and "commit" in names, "docs/api/typescript.md too", [repr(names - words)])
+
 every = {name[:-3] for name in os.listdir(EXAMPLES) if name.endswith(".py")}
 tap.ok(seen == every, "no example was left out", [repr(every - seen)])
 raise SystemExit(tap.done())

@@ -57,7 +57,7 @@ export class LimitExceeded extends CommandError {
   }
 }
 
-/** The error for what the broker answered. */
+/** @internal The error for what the broker answered. */
 export function ofBroker(error: { code?: unknown; message?: unknown; errno?: unknown }): BvisorError {
   const message = String(error.message);
   const errno = error.errno === undefined ? undefined : String(error.errno);
