@@ -25,7 +25,7 @@ _bvisor() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve mcp check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import exec ps log ls rm serve mcp check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -42,7 +42,7 @@ _bvisor() {
 		fi
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import log ls rm serve mcp check modules routes help version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import exec ps log ls rm serve mcp check modules routes help version' -- "$cur")
 		return
 		;;
 	esac
@@ -75,6 +75,16 @@ _bvisor() {
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		fi
 		;;
+	exec)
+		if [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W '-e --env --env-all -C --chdir -t --tty -c --config -o --option -h --help --' -- "$cur")
+		elif ((COMP_CWORD == 2)); then
+			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+		fi
+		;;
+	ps) mapfile -t COMPREPLY < <(compgen -W "$look $(_bvisor_names)" -- "$cur") ;;
 	ls) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
 	check) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
 	modules | routes)

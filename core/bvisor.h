@@ -141,6 +141,7 @@ struct sandbox {
 	struct launch_state *launch; /* launch.c's, NULL before; sandbox_free calls launch_free */
 	struct bv_self *core; /* owner of core's own routes (creds.c), NULL: none; free() it */
 	pid_t first_pid;
+	int join_fd; /* where others ask to join it (join.h), listening; -1: nowhere; the caller's */
 	bool frozen, confined; /* launch.c: the supervisor can write no more than it must */
 };
 int sandbox_new(struct sandbox **out, struct config *config /* taken */, struct bv_error *err); /* load+init+compile */
@@ -158,6 +159,7 @@ struct launch {
 	int tty;               /* slave to make the controlling terminal, or -1 */
 	pid_t pgid;            /* process group to join; 0: a new one */
 	uint64_t caps_keep;    /* capability bits kept when root */
+	bool session; /* a session of its own, even without a terminal */
 	uint64_t ignore;       /* bit N-1: the guest starts with signal N ignored, as after nohup(1) */
 };
 /* Spawns: the child installs the filter, then waits for launch_listener().  The exec itself is the

@@ -142,7 +142,7 @@ static int add_fd(struct bv_call *call, int fd, int at, unsigned flags)
 	int r;
 
 	do
-		r = ioctl(nc->loop->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
+		r = notify_ioctl(nc->loop, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return errno == ENOENT ? -ESRCH : -errno;

@@ -135,9 +135,10 @@ ON_CHILD static void child_session(struct launch_state *s)
 {
 	const struct launch *l = &s->l;
 
-	if (l->tty >= 0) {
+	if (l->tty >= 0 || l->session) {
 		MUST(s, "start a session", SYS(SYS_setsid, 0));
-		MUST(s, "take the terminal", SYS(SYS_ioctl, l->tty, TIOCSCTTY, 0));
+		if (l->tty >= 0)
+			MUST(s, "take the terminal", SYS(SYS_ioctl, l->tty, TIOCSCTTY, 0));
 	} else if (SYS(SYS_getpgid, 0) != l->pgid) {
 		MUST(s, "join the process group", SYS(SYS_setpgid, 0, l->pgid));
 	}
@@ -337,6 +338,20 @@ static int spawn(struct launch_state *s, struct bv_error *err)
 	return pid;
 }
 
+/* The child of a state whose l and filter are set. */
+static int begin(struct sandbox *box, struct launch_state *s, struct bv_error *err)
+{
+	if (candidates(s) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	bv_autofd int ruleset = landlock_ruleset(box->landlock_path, box->n_landlock);
+	if (ruleset < 0 && ruleset != -ENOSYS)
+		return error_set(err, -ruleset, "Landlock: %s", strerror(-ruleset));
+	s->ruleset = ruleset < 0 ? -1 : ruleset;
+	int pid = spawn(s, err);
+	s->pid = pid;
+	return pid;
+}
+
 int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *err)
 {
 	struct launch_state *s = calloc(1, sizeof(*s));
@@ -350,22 +365,37 @@ int launch_spawn(struct sandbox *box, const struct launch *l, struct bv_error *e
 	/* Orphans of the guest come to us and not to init, so that none gets away. */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return error_set(err, errno, "PR_SET_CHILD_SUBREAPER: %s", strerror(errno));
-	if (candidates(s) < 0)
-		return error_set(err, ENOMEM, "out of memory");
 	/* First, so that guests' domains lie within ours: only then may we read and trace them. */
 	pid = box->confined ? 0 : landlock_confine(box->own_write, box->n_own_writes);
 	if (pid < 0 && pid != -ENOSYS)
 		return error_set(err, -pid, "Landlock for the supervisor: %s", strerror(-pid));
 	box->confined = true;
-	bv_autofd int ruleset = landlock_ruleset(box->landlock_path, box->n_landlock);
-	if (ruleset < 0 && ruleset != -ENOSYS)
-		return error_set(err, -ruleset, "Landlock: %s", strerror(-ruleset));
-	s->ruleset = ruleset < 0 ? -1 : ruleset;
-	pid = spawn(s, err);
-	if (pid < 0)
-		return pid;
-	box->first_pid = s->pid = pid;
+	pid = begin(box, s, err);
+	if (pid > 0)
+		box->first_pid = pid;
 	return pid;
+}
+
+int launch_join(struct sandbox *box, const struct launch *l, struct launch_state **out,
+                int *listener, struct bv_error *err)
+{
+	struct launch_state *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return error_set(err, ENOMEM, "out of memory");
+	*s = (struct launch_state){.l = *l, .filter = &box->filter, .ruleset = -1};
+	s->l.caps_keep = box->launch->l.caps_keep;
+	int pid = begin(box, s, err), r = pid < 0 ? pid : take_listener(s, listener, err);
+	if (r == 0) {
+		*out = s;
+		return pid;
+	}
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	launch_free(s);
+	return r;
 }
 
 int launch_listener(struct sandbox *box, int *listener, struct bv_error *err)

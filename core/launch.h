@@ -16,6 +16,16 @@ struct sandbox;
  */
 int launch_listener(struct sandbox *box, int *listener, struct bv_error *err);
 
+/*
+ * Another process in the running sandbox, with a filter and listener of its own; its exec is its first
+ * trapped call.  What l points to must stay until *out is freed, which may happen once the process has
+ * exec'd or ended.  Its pid; -errno with err.  Takes the time of a filter's installation, half a
+ * millisecond.
+ */
+struct launch;
+int launch_join(struct sandbox *box, const struct launch *l, struct launch_state **out,
+                int *listener, struct bv_error *err);
+
 /* Whether guests wait for answers undisturbed by signals (WAIT_KILLABLE_RECV, Linux 5.19). */
 bool launch_killable(const struct launch_state *s);
 

@@ -27,6 +27,7 @@
 
 #include "control.h"
 #include "creds.h"
+#include "join.h"
 #include "killall.h"
 #include "launch.h"
 #include "loop.h"
@@ -36,7 +37,14 @@
 #define KILL_TIMEOUT_MS 10000
 
 /* In the upper half of epoll_event.data. */
-enum source { SOURCE_PID = 1, SOURCE_JOBS, SOURCE_CHILD, SOURCE_TIMER, SOURCE_CONTROL };
+enum source {
+	SOURCE_PID = 1,
+	SOURCE_JOBS,
+	SOURCE_CHILD,
+	SOURCE_TIMER,
+	SOURCE_CONTROL,
+	SOURCE_JOIN
+};
 
 static uint64_t tag(enum source s)
 {
@@ -61,6 +69,7 @@ void loop_reaped(struct loop *l, pid_t pid, int status)
 		l->first_status = status;
 		l->first_done = true;
 	}
+	join_reaped(l, pid, status);
 	loop_task_end(l, pid); /* its number may be given to another from now on */
 }
 
@@ -87,8 +96,11 @@ static void reap(struct loop *l)
 				continue;
 			control_send(l->control, CONTROL_CONTINUED, 0);
 			kill(getppid(), SIGCONT);
-		} else if (pid > 0)
+		} else if (pid > 0 && (WIFSTOPPED(status) || WIFCONTINUED(status))) {
+			join_stopped(l, pid, WIFSTOPPED(status));
+		} else if (pid > 0) {
 			loop_reaped(l, pid, status);
+		}
 	} while (pid > 0);
 	l->no_children = pid < 0 && errno == ECHILD;
 }
@@ -147,7 +159,7 @@ static void control(struct loop *l)
 		kill(l->first, m.sig);
 }
 
-static void event(struct loop *l, enum source source)
+static void event(struct loop *l, enum source source, int fd)
 {
 	struct signalfd_siginfo si;
 
@@ -165,6 +177,9 @@ static void event(struct loop *l, enum source source)
 		break;
 	case SOURCE_CONTROL:
 		control(l);
+		break;
+	case SOURCE_JOIN:
+		join_event(l, fd);
 		break;
 	case SOURCE_PID:
 		break;
@@ -184,7 +199,8 @@ static void events(struct loop *l)
 				died(l, (pid_t)(uint32_t)ev[i].data.u64);
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.u64 >> 32 != SOURCE_PID)
-				event(l, (enum source)(ev[i].data.u64 >> 32));
+				event(l, (enum source)(ev[i].data.u64 >> 32),
+				      (int)(uint32_t)ev[i].data.u64);
 	} while (n == EVENTS);
 }
 
@@ -193,38 +209,55 @@ static bool over(const struct loop *l)
 	return l->die || l->no_children || (l->first_done && !l->wait_all);
 }
 
+/* One call of a listener that has some; false when no more can come of any. */
+static bool serve(struct loop *l, int listener)
+{
+	int r = notify_next(l, listener);
+
+	if (r == 0 || r == -ENOENT || r == -EINTR)
+		return true;
+	log_line(BV_LOG_ERROR, "core", "cannot receive calls: %s", strerror(-r));
+	return false;
+}
+
 static void run(struct loop *l)
 {
-	/* In this order: poll looks at the listener first, so a death that preceded what it found
+	/* In this order: poll looks at the listeners first, so a death that preceded what it found
 	 * there is found too. */
-	struct pollfd fd[2] = {{.fd = l->listener, .events = POLLIN},
-	                       {.fd = l->epfd, .events = POLLIN}};
+	struct pollfd fd[LISTENERS_MAX + 1];
 
 	reap(l); /* before SIGCHLD was watched */
 	while (!over(l)) {
-		if (poll(fd, 2, -1) < 0)
-			continue; /* EINTR */
-		if (fd[1].revents)
-			events(l);
-		if (fd[0].revents & POLLIN) {
-			int r = notify_next(l);
+		unsigned n = l->n_listeners;
 
-			if (r < 0 && r != -ENOENT && r != -EINTR) {
-				log_line(BV_LOG_ERROR, "core", "cannot receive calls: %s",
-				         strerror(-r));
-				return;
+		for (unsigned i = 0; i < n; i++)
+			fd[i] = (struct pollfd){.fd = l->listener[i], .events = POLLIN};
+		fd[n] = (struct pollfd){.fd = l->epfd, .events = POLLIN};
+		if (poll(fd, n + 1, -1) < 0)
+			continue; /* EINTR */
+		if (fd[n].revents)
+			events(l); /* a listener may come in here that was not polled */
+		for (unsigned i = 0; i < n; i++) {
+			if (fd[i].revents & POLLIN) {
+				if (!serve(l, fd[i].fd))
+					return;
+			} else if (fd[i].revents & (POLLHUP | POLLERR)) {
+				notify_unlisten(l, i); /* no process uses the filter any more */
 			}
-		} else if (fd[0].revents & (POLLHUP | POLLERR)) {
-			fd[0].fd = -1; /* no process uses the filter any more */
 		}
 	}
 }
 
 static int watch(struct loop *l, int fd, enum source source)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag(source)};
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag(source) | (uint32_t)fd};
 
 	return epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int loop_watch_join(struct loop *l, int fd)
+{
+	return watch(l, fd, SOURCE_JOIN);
 }
 
 static int setup(struct loop *l)
@@ -253,6 +286,8 @@ static int setup(struct loop *l)
 		r = watch(l, l->timerfd, SOURCE_TIMER);
 	if (r == 0 && l->control >= 0)
 		r = watch(l, l->control, SOURCE_CONTROL);
+	if (r == 0 && l->box->join_fd >= 0)
+		r = watch(l, l->box->join_fd, SOURCE_JOIN);
 	return r;
 }
 
@@ -284,12 +319,14 @@ static void finish(struct loop *l)
 	if (l->pool)
 		defer_drain(l);
 	pool_free(l->pool);
-	if (l->listener >= 0)
-		close(l->listener); /* from here on trapped calls of a survivor fail with ENOSYS */
+	/* From here on trapped calls of a survivor fail with ENOSYS. */
+	for (unsigned i = 0; i < LISTENERS_MAX; i++)
+		notify_unlisten(l, i);
 	alone = killall(KILL_TIMEOUT_MS, reaped, l) == 0;
 	if (!alone)
 		log_line(BV_LOG_WARN, "core",
 		         "a guest process does not die (uninterruptible sleep)");
+	join_fini(l);
 	if (l->tasks.box)
 		task_table_fini(&l->tasks);
 	if (l->spare)
@@ -314,7 +351,7 @@ static int take_over(struct loop *l, struct bv_error *err)
 	r = launch_listener(l->box, &listener, err);
 	if (r < 0)
 		return r;
-	notify_listen(l, listener);
+	(void)notify_listen(l, listener); /* the first finds room */
 	l->killable = launch_killable(l->box->launch);
 	if (l->control >= 0)
 		control_send(l->control, CONTROL_STARTED, l->first);
@@ -335,7 +372,6 @@ int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all,
 		return error_set(err, ENOMEM, "out of memory");
 	*l = (struct loop){
 		.box = box,
-		.listener = -1,
 		.control = control_fd,
 		.epfd = -1,
 		.sigfd = -1,
@@ -343,6 +379,8 @@ int loop_run(struct sandbox *box, pid_t first, int control_fd, bool wait_all,
 		.first = first,
 		.wait_all = wait_all,
 	};
+	for (unsigned i = 0; i < LISTENERS_MAX; i++)
+		l->listener[i] = -1;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, &old);

@@ -33,9 +33,17 @@ struct ncall {
 	struct ncall *prev, *next;
 };
 
+/* Filters with a listener of their own at the same time: the first process and those that joined. */
+#define LISTENERS_MAX 64u
+
 struct loop {
 	struct sandbox *box;
-	int listener, control, epfd, sigfd, timerfd;
+	/* The first process's, and those of who joined later (join.c); -1: free.  Workers look through
+	 * them, so none moves. */
+	_Atomic int listener[LISTENERS_MAX];
+	unsigned n_listeners; /* all behind these are free; the loop's alone */
+	int control, epfd, sigfd, timerfd;
+	struct join *joins;
 	bool killable; /* WAIT_KILLABLE_RECV is in force */
 	struct pool *pool;
 	struct task_table tasks;
@@ -56,6 +64,8 @@ struct loop {
 
 /* A child of ours was waited for, by the loop or by a redirect. */
 void loop_reaped(struct loop *l, pid_t pid, int status);
+/* Watches fd for input: one of who joins (join.c). */
+int loop_watch_join(struct loop *l, int fd);
 /* A process is dead: its calls are cancelled, its entry goes. */
 void loop_task_end(struct loop *l, pid_t pid);
 

@@ -45,23 +45,60 @@ int notify_setup(struct loop *l)
 	return l->name ? 0 : -ENOMEM;
 }
 
-void notify_listen(struct loop *l, int listener)
+int notify_listen(struct loop *l, int listener)
 {
-	l->listener = listener;
-	/* Linux 6.6; without it only slower. */
-	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	for (unsigned i = 0; i < LISTENERS_MAX; i++)
+		if (l->listener[i] < 0) {
+			/* Linux 6.6; without it only slower. */
+			ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+			      SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+			l->listener[i] = listener;
+			if (i >= l->n_listeners)
+				l->n_listeners = i + 1;
+			return 0;
+		}
+	return -EAGAIN;
+}
+
+void notify_unlisten(struct loop *l, unsigned which)
+{
+	int listener = l->listener[which];
+
+	l->listener[which] = -1;
+	while (l->n_listeners && l->listener[l->n_listeners - 1] < 0)
+		l->n_listeners--;
+	if (listener >= 0)
+		close(listener);
+}
+
+/*
+ * A call's id means something to the listener it came from only.  Each begins to count at a number of 64
+ * random bits, so to the others it is ENOENT; nearly always there is one.
+ */
+int notify_ioctl(const struct loop *l, unsigned long what, void *arg)
+{
+	int r = -1;
+
+	errno = ENOENT;
+	for (unsigned i = 0; i < LISTENERS_MAX && r < 0 && errno == ENOENT; i++) {
+		int listener = l->listener[i];
+
+		if (listener >= 0)
+			r = ioctl(listener, what, arg);
+	}
+	return r;
 }
 
 bool notify_valid(const struct loop *l, uint64_t id)
 {
-	return ioctl(l->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+	return notify_ioctl(l, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
 static int send_response(const struct loop *l, const struct seccomp_notif_resp *r)
 {
 	union response out = {.r = *r};
 
-	return ioctl(l->listener, SECCOMP_IOCTL_NOTIF_SEND, &out.r) < 0 ? -errno : 0;
+	return notify_ioctl(l, SECCOMP_IOCTL_NOTIF_SEND, &out.r) < 0 ? -errno : 0;
 }
 
 int notify_send(const struct loop *l, uint64_t id, int64_t value)
@@ -94,7 +131,7 @@ static int send_fd(const struct loop *l, const struct ncall *nc)
 	int r;
 
 	do
-		r = ioctl(l->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
+		r = notify_ioctl(l, SECCOMP_IOCTL_NOTIF_ADDFD, &a);
 	while (r < 0 && errno == EINTR);
 	if (r >= 0)
 		return 0;
@@ -215,7 +252,7 @@ static void handle(struct loop *l, struct ncall *nc)
 	notify_finish(nc, verdict);
 }
 
-int notify_next(struct loop *l)
+int notify_next(struct loop *l, int listener)
 {
 	union request in;
 	struct ncall *nc = l->spare;
@@ -223,7 +260,7 @@ int notify_next(struct loop *l)
 	int r;
 
 	memset(&in, 0, sizeof(in)); /* the kernel insists (EINVAL otherwise) */
-	if (ioctl(l->listener, SECCOMP_IOCTL_NOTIF_RECV, &in.n) < 0)
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &in.n) < 0)
 		return -errno;
 	/* Fail closed: the filter lets no other architecture's calls trap, and a process outside our
 	 * pid namespace cannot be judged. */

@@ -12,10 +12,14 @@ struct ncall;
 
 /* Before the listener is there: 0 or -errno. */
 int notify_setup(struct loop *l);
-/* Takes the listener into use. */
-void notify_listen(struct loop *l, int listener);
+/* Takes a listener into use: 0; -EAGAIN, with it still the caller's, when there are LISTENERS_MAX.  And out
+ * of it, closing it. */
+int notify_listen(struct loop *l, int listener);
+void notify_unlisten(struct loop *l, unsigned which);
 /* Receives one call and has it handled; 0, -ENOENT when there was none after all, -errno. */
-int notify_next(struct loop *l);
+int notify_next(struct loop *l, int listener);
+/* ioctl(2) on the listener that knows the call's id.  Any thread. */
+int notify_ioctl(const struct loop *l, unsigned long what, void *arg);
 /* Whether the guest still waits for the answer.  Any thread. */
 bool notify_valid(const struct loop *l, uint64_t id);
 /* Plain answers: 0, -ENOENT when the guest went away.  Any thread. */

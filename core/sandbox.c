@@ -98,6 +98,7 @@ int sandbox_new(struct sandbox **out, struct config *config, struct bv_error *er
 		return error_set(err, ENOMEM, "out of memory");
 	}
 	box->config = config;
+	box->join_fd = -1;
 	int r = build(box, err);
 	if (r < 0) {
 		sandbox_free(box);

@@ -46,6 +46,8 @@ int serve_command(int argc, char **argv); /* serve/serve.c */
 int run_command(int argc, char **argv);
 int shell_command(int argc, char **argv);
 int diff_command(int argc, char **argv);
+int exec_command(int argc, char **argv);
+int ps_command(int argc, char **argv);
 int ls_command(int argc, char **argv);
 int rm_command(int argc, char **argv);
 int commit_command(int argc, char **argv);
@@ -113,7 +115,7 @@ struct run_options {
 	enum diff_format diff;
 	bool who; /* --who */
 	bool tty, wait_all;
-	bool named; /* --name */
+	const char *name; /* --name, or NULL */
 	sigset_t mask; /* the signal mask bvisor was started with */
 	pid_t between; /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */

@@ -90,7 +90,7 @@ static int parse_name(struct parse *p)
 
 	if (asprintf(&upper, "local:%s", optarg) < 0)
 		return error_set(&p->err, ENOMEM, "out of memory");
-	p->o.named = true;
+	p->o.name = optarg;
 	return settings_add(&p->o.settings, "vfs-cow", "upper", upper, "--name", false, &p->err);
 }
 

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +24,7 @@
 
 #include "named.h"
 #include "control.h"
+#include "join.h"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
@@ -38,6 +42,7 @@ struct supervisor {
 	pid_t front;
 	int control, slave;
 	int out; /* where the changes go; -1: not asked for */
+	int place; /* the kept sandbox's own directory, with the socket in it; -1 */
 	int stops; /* how often the guest was stopped */
 	int cwd_fd; /* the guest's first directory as the sandbox sees it; -1: by path */
 	char cwd[4096];
@@ -162,6 +167,40 @@ static int check_tmpdir(struct supervisor *s, const struct bv_vfs *vfs)
 	return fd >= 0 ? 0 : env_set(&s->o->env, "TMPDIR", "/tmp");
 }
 
+/*
+ * A kept sandbox can be joined (join.h).  Whatever stands in the way, that nobody can join it is no reason
+ * not to run.
+ */
+static void open_to_others(struct supervisor *s)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	void *ctx;
+	const char *why;
+	const struct bv_store_ops *ops = s->o->name ? named_store(s->box, &ctx) : NULL;
+
+	if (!ops || !BV_HAS(struct bv_store_ops, ops, place) || !ops->place)
+		return;
+	bv_autofd int dir = ops->place(ctx, s->o->name, &why);
+	bv_autofd int sock =
+		dir < 0 ? -1 : socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock < 0)
+		return;
+	/* What is there was left by one that was killed: we hold the layer. */
+	(void)unlinkat(dir, JOIN_SOCKET, 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" JOIN_SOCKET, dir);
+	mode_t old = umask(0177);
+	int r = bind(sock, (struct sockaddr *)&a, sizeof(a));
+	umask(old);
+	if (r < 0 || listen(sock, 16) < 0) {
+		log_line(BV_LOG_WARN, NULL,
+		         "nothing can be executed in this sandbox from outside: %s",
+		         strerror(errno));
+		return;
+	}
+	s->place = bv_take_fd(&dir);
+	s->box->join_fd = bv_take_fd(&sock);
+}
+
 static int prepare(struct supervisor *s, struct bv_error *err)
 {
 	struct config *config;
@@ -175,6 +214,8 @@ static int prepare(struct supervisor *s, struct bv_error *err)
 	r = choose_cwd(s, vfs, err);
 	if (r == 0 && check_tmpdir(s, vfs) < 0)
 		r = error_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		open_to_others(s);
 	return r;
 }
 
@@ -289,6 +330,7 @@ int supervisor_main(struct run_options *o, int control, int slave)
 	                       .control = control,
 	                       .slave = slave,
 	                       .out = -1,
+	                       .place = -1,
 	                       .cwd_fd = -1};
 	struct bv_error err = {""};
 	int code, r;
@@ -298,9 +340,11 @@ int supervisor_main(struct run_options *o, int control, int slave)
 	if (r < 0)
 		code = cli_fail(o->cmd, "descriptors: %s", strerror(-r));
 	else if (prepare(&s, &err) < 0)
-		code = cli_fail(o->cmd, "%s", o->named ? named_error(err.text) : err.text);
+		code = cli_fail(o->cmd, "%s", o->name ? named_error(err.text) : err.text);
 	else
 		code = serve(&s, &err);
+	if (s.place >= 0)
+		(void)unlinkat(s.place, JOIN_SOCKET, 0);
 	sandbox_quit(s.box);
 	tell_front(&s, CONTROL_EXIT, code);
 	if (!BV_SANITIZED)

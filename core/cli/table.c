@@ -96,6 +96,20 @@ static const struct command commands[] = {
          "      --json               print all of them as JSON; NAME is not needed\n" CONFIG_HELP
          "  -h, --help               show this\n",
          log_command},
+	{"exec", "[OPTION...] NAME [--] COMMAND [ARG...]",
+         "a command in a sandbox that runs already",
+         "  -e, --env NAME[=VALUE]   set a variable, or pass it\n"
+         "      --env-all            pass the whole environment\n"
+         "  -C, --chdir DIR          start in DIR of the sandbox\n"
+         "  -t, --tty                a terminal of its own\n" CONFIG_HELP
+         "  -h, --help               show this\n\n"
+         "NAME is a sandbox of run --name.  The command sees what the others see, and ends with\n"
+         "the sandbox.  Exit codes are as of run.\n",
+         exec_command},
+	{"ps", "[OPTION...] [NAME...]", "the kept sandboxes that run, and their processes",
+         "      --json               print JSON\n" CONFIG_HELP
+         "  -h, --help               show this\n",
+         ps_command},
 	{"ls", "[OPTION...]", "the sandboxes that are kept",
          "      --json               print JSON\n" CONFIG_HELP
          "  -h, --help               show this\n",

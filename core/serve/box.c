@@ -50,6 +50,7 @@ static _Noreturn void become(struct words *w, const char *cwd, int agent, int er
 	    dup2(errors, 2) < 0)
 		_exit(EXIT_BVISOR);
 	(void)syscall(SYS_close_range, 3, ~0u, 0);
+	broker_give_back_files();
 	signal(SIGPIPE, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);

@@ -43,6 +43,7 @@ static _Noreturn void become(char **argv, int argc, int out, int err, pid_t pare
 	    dup2(out < 0 ? null : out, 1) < 0 || dup2(err < 0 ? null : err, 2) < 0)
 		_exit(EXIT_BVISOR);
 	(void)syscall(SYS_close_range, 3, ~0u, 0);
+	broker_give_back_files();
 	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

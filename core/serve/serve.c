@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@
 #include "temp.h"
 
 #define EVENTS 64
+#define FILES_MAX 65536
 #define KILL_TIMEOUT_MS 3000
 
 struct garbage {
@@ -192,6 +194,27 @@ static char *beside(const char *installed, const char *built)
 	               : NULL;
 }
 
+static struct rlimit files_given;
+
+/* A sandbox with a process takes five descriptors here: hundreds need more than a shell's usual 1,024. */
+static void take_files(void)
+{
+	struct rlimit most;
+
+	if (getrlimit(RLIMIT_NOFILE, &files_given) < 0)
+		return;
+	most = files_given;
+	most.rlim_cur = most.rlim_max < FILES_MAX ? most.rlim_max : FILES_MAX;
+	if (most.rlim_cur > files_given.rlim_cur)
+		(void)setrlimit(RLIMIT_NOFILE, &most);
+}
+
+void broker_give_back_files(void)
+{
+	if (files_given.rlim_cur)
+		(void)setrlimit(RLIMIT_NOFILE, &files_given);
+}
+
 /* Sandboxes are forked from us: what they load is theirs without loading.  Each says itself what is
  * wrong with its configuration. */
 static void preload(void)
@@ -210,6 +233,7 @@ static int serve(struct broker *b, int fd, const char *path)
 		return cli_fail("serve", "the program bvisor-init is not installed beside bvisor");
 	if (b->epfd < 0 || watch_signals(b) < 0)
 		return cli_fail("serve", "epoll: %s", strerror(errno));
+	take_files();
 	preload();
 	if (path) {
 		int code = listen_at(b, path);

@@ -103,6 +103,8 @@ struct process {
 int64_t now_ms(void);
 int source_watch(struct broker *b, struct source *s, uint32_t events); /* 0: not at all for now */
 void source_close(struct broker *b, struct source *s);
+/* In a child: the limit of open files that the broker was started with. */
+void broker_give_back_files(void);
 void broker_free_later(struct broker *b, void *memory);
 
 /* ---- queue.c ---- */

@@ -277,6 +277,23 @@ static int local_receive(void *ctx, const char *to, int (*take)(void *arg, int t
 	return r;
 }
 
+static int local_place(void *ctx, const char *rest, const char **why)
+{
+	struct store_why *t = ctx;
+	int r = local_check_name(t, rest);
+
+	*why = t->why;
+	bv_autofd int base = r < 0 ? r : local_sandboxes(t, false, NULL, 0);
+	if (base < 0 && base != -ENOENT)
+		return base;
+	int fd =
+		base < 0 ? -1 : openat(base, rest, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	snprintf(t->why, sizeof(t->why), "there is no sandbox '%s'", rest);
+	return -ENOENT;
+}
+
 static int local_open(void *ctx, const char *rest, struct bv_layer *out, const char **why)
 {
 	struct store_why *t = ctx;
@@ -450,5 +467,6 @@ const struct bv_store_ops store_local_ops = {
 	.snapshots = local_snapshots,
 	.merge = local_merge,
 	.view = local_view,
+	.place = local_place,
 	.receive = local_receive,
 };

@@ -91,6 +91,9 @@ struct bv_store_ops {
 	 * block. */
 	int (*receive)(void *ctx, const char *to, int (*fill)(void *arg, int tree), void *arg,
 	               const char **why);
+	/* The directory of the layer `rest` itself, which no guest sees, for what a supervisor keeps beside
+	 * the tree: a descriptor, the caller's; -ENOENT. */
+	int (*place)(void *ctx, const char *rest, const char **why);
 };
 
 struct bv_store {

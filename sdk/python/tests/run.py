@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tests here and prints TAP."""
+"""Runs the tests here, or those named, and prints TAP."""
 import os
 import sys
 import unittest
@@ -38,6 +38,8 @@ sys.path[:0] = [os.environ["BVISOR_SDK"]] if "BVISOR_SDK" in os.environ else [os
 os.environ["PYTHONPATH"] = sys.path[0]
 print("TAP version 13")
 result = Tap()
-unittest.TestLoader().discover(HERE).run(result)
+loader = unittest.TestLoader()
+loader.testNamePatterns = [f"*{name}*" for name in sys.argv[1:]] or None
+loader.discover(HERE).run(result)
 print(f"1..{result.n}")
 sys.exit(0 if result.wasSuccessful() and result.n else 1)

@@ -531,9 +531,10 @@ class Faults(unittest.TestCase):
         self.assertTrue(any(issubclass(w.category, ResourceWarning) for w in seen))
 
     def test_many(self):
-        boxes = [Sandbox() for _ in range(40)]
+        many = int(os.environ.get("BVISOR_MANY", "40"))
+        boxes = [Sandbox() for _ in range(many)]
         ps = [sb.start(["sh", "-c", f"echo {i}"]) for i, sb in enumerate(boxes)]
-        self.assertEqual([p.stdout.read() for p in ps], [f"{i}\n".encode() for i in range(40)])
+        self.assertEqual([p.stdout.read() for p in ps], [f"{i}\n".encode() for i in range(many)])
         for p in ps:
             p.close()
         for sb in boxes:
@@ -551,7 +552,8 @@ class Faults(unittest.TestCase):
         for i in range(int(os.environ.get("BVISOR_CYCLES", "100"))):
             with Sandbox() as sb:
                 sb.run(["true"])
-        self.assertTrue(until(lambda: count() == before, 20), (before, count()))
+        # (One made ahead may be there before as well as after.)
+        self.assertTrue(until(lambda: all(now <= then for now, then in zip(count(), before)), 20), (before, count()))
 
 
 if __name__ == "__main__":

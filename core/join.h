@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CORE_JOIN_H
+#define CORE_JOIN_H
+/*
+ * Processes that others start in a running sandbox (bvisor exec).  Who does connects to a SOCK_SEQPACKET
+ * socket in the kept sandbox's own directory, which no guest sees and only its user may enter, and sends
+ * one struct join_request with descriptors: a memory file of its strings, then standard input, output
+ * and error, or with JOIN_TTY the terminal alone.  Then it may send single bytes, numbers of signals;
+ * when it goes, the process group is killed.  Back come struct control_msg (control.h): CONTROL_STARTED,
+ * CONTROL_STOPPED, CONTROL_CONTINUED and CONTROL_EXIT with the wait status; or JOIN_FAILED.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct loop;
+
+#define JOIN_SOCKET "join" /* its name */
+#define JOIN_MAGIC 0x316e6a62u
+#define JOIN_TTY 1u
+#define JOIN_STRINGS_MAX (4u << 20)
+
+enum { JOIN_FAILED = 100, /* value: errno */ JOIN_NOT_EXECUTED /* value: errno of the exec */ };
+
+/* The strings: the directory to start in, then argc words, then envc of "NAME=VALUE", each with its NUL. */
+struct join_request {
+	uint32_t magic, flags, argc, envc;
+};
+
+/* Something has come on the listening socket or on that of who joined. */
+void join_event(struct loop *l, int fd);
+/* A child has ended. */
+void join_reaped(struct loop *l, pid_t pid, int status);
+/* One was stopped or goes on. */
+void join_stopped(struct loop *l, pid_t pid, bool stopped);
+void join_fini(struct loop *l);
+
+#endif
