@@ -170,6 +170,8 @@ int files_main(int argc, char **argv)
 		return mkdir(path, mode) < 0 ? fail(path) : 0;
 	if (strcmp(verb, "mkdirs") == 0)
 		return make_dirs(path, mode);
+	if (strcmp(verb, "watch") == 0)
+		return files_watch(path) < 0 ? fail(path) : 0;
 	if (strcmp(verb, "move") == 0)
 		return rename(path, word) < 0 ? fail(path) : 0;
 	if (strcmp(verb, "remove") == 0)

@@ -9,8 +9,11 @@
  *   list PATH          a record an entry       stat PATH, lstat PATH  one record
  *   mkdir PATH MODE    mkdirs PATH MODE        move FROM TO           remove PATH      remove-all PATH
  *
+ *   watch PATH: records of watch.c, until it is killed
+ *
  * A record: "TYPE MODE UID GID SIZE MTIME_NS NLINK INO NAME NUL TARGET NUL"; TYPE is one of f d l p s c b.
  */
+int files_watch(const char *path); /* watch.c: 0; -1 with errno */
 int files_main(int argc, char **argv);
 
 #endif

@@ -65,6 +65,14 @@ static void remove_temp(struct client *c, json_t *id, json_t *params)
 		client_result(c, id, NULL);
 }
 
+static void stats(struct client *c, json_t *id, json_t *params)
+{
+	const struct box *b = box_of(c, id, params, true);
+
+	if (b)
+		box_stats(b, id);
+}
+
 static void list(struct client *c, json_t *id, json_t *params)
 {
 	json_t *all = json_array();
@@ -140,9 +148,15 @@ static void command(struct client *c, json_t *id, json_t *params)
 }
 
 static const struct method methods[] = {
-	{"sandbox.create", create}, {"sandbox.destroy", destroy}, {"sandbox.remove", remove_temp},
-	{"sandbox.list", list},     {"process.start", start},     {"process.signal", send_signal},
-	{"process.resize", resize}, {"command", command},
+	{"sandbox.create", create},
+	{"sandbox.destroy", destroy},
+	{"sandbox.remove", remove_temp},
+	{"sandbox.list", list},
+	{"sandbox.stats", stats},
+	{"process.start", start},
+	{"process.signal", send_signal},
+	{"process.resize", resize},
+	{"command", command},
 };
 
 void method_call(struct client *c, json_t *request)

@@ -141,6 +141,9 @@ int box_send(struct box *b, const struct agent_message *m, const int *fd,
 void box_spare(struct client *c, int64_t now, int64_t *next);
 void box_timers(struct box *b, int64_t now, int64_t *next);
 
+/* ---- stats.c ---- */
+void box_stats(const struct box *b, json_t *id); /* answers */
+
 /* ---- process.c ---- */
 void process_start(struct box *b, json_t *id, json_t *params); /* takes id */
 struct process *process_find(const struct client *c, uint32_t id);

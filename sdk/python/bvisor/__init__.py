@@ -9,11 +9,11 @@ hello
 from .aio import AsyncProcess, AsyncSandbox, AsyncShell
 from .errors import (BvisorError, CommandError, ConflictError, LimitExceeded, PolicyError, ProtocolError, SandboxError, TimeoutError,
                      UnsupportedHost)
-from .files import FileInfo
+from .files import FileEvent, FileInfo, Watch
 from .process import CommandResult, Process
-from .sandbox import Sandbox
+from .sandbox import Sandbox, Stats
 from .shell import Shell
 
 __version__ = "0.1.0"
-__all__ = ["AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileInfo", "LimitExceeded",
-           "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "Shell", "TimeoutError", "UnsupportedHost"]
+__all__ = ["AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileEvent", "FileInfo", "LimitExceeded",
+           "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "Shell", "Stats", "TimeoutError", "UnsupportedHost", "Watch"]

@@ -7,7 +7,7 @@ from typing import Any, AsyncIterator, Callable, Optional, Sequence, TypeVar, Un
 
 from .files import FileInfo, PathLike
 from .process import CommandResult, Input, Process, Reader
-from .sandbox import Sandbox
+from .sandbox import Sandbox, Stats
 from .shell import Shell
 
 T = TypeVar("T")
@@ -249,6 +249,10 @@ class AsyncSandbox:
         process = await asyncio.to_thread(lambda: self.sandbox.start(command, **options))
         result = await _killing(process, data)
         return result.check() if check else result
+
+    async def stats(self) -> Stats:
+        """As Sandbox.stats()."""
+        return await self._call(self.sandbox.stats)
 
     async def shell(self, **options: Any) -> AsyncShell:
         """As Sandbox.shell()."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Iterator, Optional, Union
 from .errors import SandboxError
 
 if TYPE_CHECKING:
-    from .process import CommandResult
+    from .process import CommandResult, Process
     from .sandbox import Sandbox
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -53,6 +53,67 @@ def _parse(data: bytes, path: str, listing: bool) -> Iterator[FileInfo]:
                        int(nlink), target if kind == "l" else None)
 
 
+@dataclass(frozen=True)
+class FileEvent:
+    """kind: "created", "modified" (written and closed), "deleted", "moved_from", "moved_to".  name: in the directory, or ""
+    for a file that is watched itself."""
+
+    kind: str
+    name: str
+    path: str
+
+
+class Watch:
+    """What happens to a file or directly in a directory: an iterator that ends when that is gone or close() is called.  A
+    context manager.  Made by Files.watch()."""
+
+    KINDS = {"c": "created", "m": "modified", "d": "deleted", "f": "moved_from", "t": "moved_to"}
+
+    def __init__(self, process: "Process", path: str) -> None:
+        self._process, self._path, self._data = process, path, b""
+        if self._record() is None:
+            result = process.communicate()
+            raise _failed("watch", path, result)
+
+    def _record(self) -> Optional[str]:
+        while b"\0" not in self._data:
+            more = self._process.stdout.raw.read_some(1 << 16)  # type: ignore[attr-defined]
+            if not more:
+                return None
+            self._data += more
+        record, _, self._data = self._data.partition(b"\0")
+        return record.decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> "Watch":
+        return self
+
+    def __next__(self) -> FileEvent:
+        record = self._record()
+        if record is None or record[0] == "g":
+            raise StopIteration
+        return FileEvent(self.KINDS[record[0]], record[2:], os.path.join(self._path, record[2:]) if record[2:] else self._path)
+
+    def close(self) -> None:
+        """Watches no more."""
+        self._process.kill()
+        self._process.wait()
+        self._process.close()
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+def _failed(verb: str, name: str, result: "CommandResult") -> Exception:
+    word, _, text = result.stderr.strip().partition(" ")
+    number = getattr(errno_module, word, None)
+    if number is None:
+        return SandboxError(f"{verb} {name}: {result.stderr.strip() or result.exit_code}")
+    return OSError(number, os.strerror(number), text.rpartition(": ")[0] or name)
+
+
 class Files:
     """Sandbox.files.  Errors are those of the system: FileNotFoundError, PermissionError, OSError."""
 
@@ -64,11 +125,7 @@ class Files:
         process = self._sandbox.start(["@bvisor-init", verb, name, *words], stdin="null" if data is None else "pipe")
         result = process.communicate(data)
         if result.exit_code:
-            word, _, text = result.stderr.strip().partition(" ")
-            number = getattr(errno_module, word, None)
-            if number is None:
-                raise SandboxError(f"{verb} {name}: {result.stderr.strip() or result.exit_code}")
-            raise OSError(number, os.strerror(number), text.rpartition(": ")[0] or name)
+            raise _failed(verb, name, result)
         return result
 
     def read(self, path: PathLike) -> bytes:
@@ -114,3 +171,8 @@ class Files:
     def remove(self, path: PathLike, recursive: bool = False) -> None:
         """Removes a file or an empty directory; with recursive all in it, and it need not be there."""
         self._do("remove-all" if recursive else "remove", path)
+
+    def watch(self, path: PathLike = ".") -> Watch:
+        """From now on, what happens to a file or directly in a directory."""
+        name = os.fspath(path)
+        return Watch(self._sandbox.start(["@bvisor-init", "watch", name], stdin="null"), name)

@@ -9,6 +9,7 @@ import threading
 import warnings
 import weakref
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from ._broker import Broker, Message, shared
@@ -19,6 +20,16 @@ from .shell import Shell
 
 Hook = Optional[Callable[[bytes], None]]
 Limits = Optional[Mapping[str, Optional[int]]]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a sandbox uses now.  memory: bytes of RAM.  cpu_time (also of what has ended), uptime: seconds."""
+
+    processes: int
+    memory: int
+    cpu_time: float
+    uptime: float
 
 
 class Sandbox:
@@ -187,6 +198,11 @@ class Sandbox:
             options.setdefault("stdin", "null")
         result = self.start(command, **options).communicate(input)
         return result.check() if check else result
+
+    def stats(self) -> Stats:
+        """What its processes use now."""
+        answer = self._broker.call("sandbox.stats", sandbox=self._current())
+        return Stats(int(answer["processes"]), int(answer["memory"]), float(answer["cpu_time"]), float(answer["uptime"]))
 
     def shell(self, **options: Any) -> Shell:
         """A shell that stays, with its directory and variables, from command to command.  options: cwd, env, limits, user, as

@@ -67,10 +67,14 @@ def marked(mark):
 
 
 def until(what, seconds=10):
+    """Waits until what() is true, and returns what it was last."""
     end = time.monotonic() + seconds
-    while not what() and time.monotonic() < end:
+    while True:
+        value = what()
+        if value or time.monotonic() > end:
+            return value
         time.sleep(0.01)
-    return what()
+
 
 
 class Basics(unittest.TestCase):
@@ -238,6 +242,42 @@ class Basics(unittest.TestCase):
         for t in threads:
             t.join()
         self.assertEqual((seen, errors), ([True] * 80, []))
+
+
+class Uses(unittest.TestCase):
+    def test_stats(self):
+        with Sandbox() as sb:
+            idle = sb.stats()
+            self.assertEqual(idle.processes, 0)
+            sb.bash("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+            with sb.start("x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo up; sleep 60 & sleep 60") as p:
+                p.stdout.readline()
+                self.assertTrue(until(lambda: sb.stats().processes == 3))
+                busy = sb.stats()
+            self.assertGreater(busy.memory, idle.memory + 20000000)
+            self.assertGreater(busy.cpu_time, idle.cpu_time)
+            self.assertGreater(busy.uptime, idle.uptime)
+            self.assertTrue(until(lambda: sb.stats().processes <= 1))  # the one in the background is killed with the group, or stays
+
+    def test_watch(self):
+        with tempfile.TemporaryDirectory(dir=STATE) as directory, Sandbox(cwd=directory) as sb:
+            for name in ("old", "other"):
+                with open(os.path.join(directory, name), "w", encoding="utf-8") as f:
+                    f.write(name)
+            with sb.files.watch(".") as watch:
+                sb.bash("echo x >new; echo y >>old; mv new newer; rm newer; rm other; mkdir d; mv old d/; mv d/old .")
+                events = []
+                for event in watch:
+                    events.append((event.kind, event.name))
+                    if event == bvisor.FileEvent("moved_to", "old", os.path.join(".", "old")):
+                        break
+            self.assertEqual(events, [("created", "new"), ("modified", "new"), ("modified", "old"), ("moved_from", "new"), ("moved_to", "newer"),
+                                      ("deleted", "newer"), ("deleted", "other"), ("created", "d"), ("moved_from", "old"), ("moved_to", "old")])
+            with sb.files.watch("d") as watch:
+                sb.bash("rmdir d")
+                self.assertEqual(list(watch), [])
+            with self.assertRaises(FileNotFoundError):
+                sb.files.watch("missing")
 
 
 class Shells(unittest.TestCase):

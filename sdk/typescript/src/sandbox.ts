@@ -66,6 +66,17 @@ export interface RunOptions extends CommandOptions {
   check?: boolean;
 }
 
+/** What a sandbox uses now. */
+export interface Stats {
+  processes: number;
+  /** Bytes of RAM. */
+  memory: number;
+  /** Seconds, also of what has ended. */
+  cpuTime: number;
+  /** Seconds. */
+  uptime: number;
+}
+
 /** A change, as bvisor diff --json has it. */
 export interface Change {
   kind: "A" | "M" | "D" | "T" | "R";
@@ -165,6 +176,12 @@ export class Sandbox implements AsyncDisposable, Disposable {
   /** Runs a list of words to its end. */
   async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
     return this.complete(argv, options);
+  }
+
+  /** What its processes use now. */
+  async stats(): Promise<Stats> {
+    const answer = await this.broker.call("sandbox.stats", { sandbox: await this.open() });
+    return { processes: Number(answer["processes"]), memory: Number(answer["memory"]), cpuTime: Number(answer["cpu_time"]), uptime: Number(answer["uptime"]) };
   }
 
   /** A shell that stays, with its directory and variables, from command to command. */

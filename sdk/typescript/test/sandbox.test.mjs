@@ -103,6 +103,16 @@ test("files", async () => {
   assert.equal(existsSync("/tmp/d/deep"), false);
 });
 
+test("stats", async () => {
+  const own = await Sandbox.create();
+  const idle = await own.stats();
+  const out = own.runCmd("x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo up; sleep 60");
+  await out.stdoutStream.getReader().read();
+  const busy = await own.stats();
+  assert.ok(idle.processes === 0 && busy.processes >= 1 && busy.memory > idle.memory + 20e6 && busy.cpuTime >= idle.cpuTime && busy.uptime > idle.uptime, JSON.stringify([idle, busy]));
+  await own.close();
+});
+
 test("a shell that stays", async () => {
   const sh = await sb.shell();
   await sh.run("cd /usr; x='a  b'; f() { echo \"f $1\"; }");
