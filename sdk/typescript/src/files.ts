@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import "./symbols.js";
 import { constants } from "node:os";
 import { SandboxError } from "./errors.js";
-import type { CommandResult } from "./process.js";
+import type { CommandResult, Output } from "./process.js";
 
 export interface FileInfo {
   readonly name: string;
@@ -44,13 +45,90 @@ function parse(text: string, path: string, listing: boolean): FileInfo[] {
   return all;
 }
 
+export interface FileEvent {
+  /** "modified": written and closed. */
+  readonly kind: "created" | "modified" | "deleted" | "movedFrom" | "movedTo";
+  /** In the directory; "" for a file that is watched itself. */
+  readonly name: string;
+  readonly path: string;
+}
+
+const KINDS: Record<string, FileEvent["kind"]> = { c: "created", m: "modified", d: "deleted", f: "movedFrom", t: "movedTo" };
+
+/** What happens to a file or directly in a directory, until that is gone or close() is called. */
+export class Watch implements AsyncIterableIterator<FileEvent>, AsyncDisposable {
+  private readonly records: string[] = [];
+  private rest: Buffer = Buffer.alloc(0);
+  private ended = false;
+  private wake: (() => void) | undefined;
+  private readonly output: Output;
+
+  /** @internal */
+  constructor(start: (onStdout: (bytes: Uint8Array) => void) => Output, private readonly path: string) {
+    this.output = start((bytes) => {
+      this.rest = Buffer.concat([this.rest, bytes]);
+      for (let at = this.rest.indexOf(0); at >= 0; at = this.rest.indexOf(0)) {
+        this.records.push(this.rest.subarray(0, at).toString("utf8"));
+        this.rest = this.rest.subarray(at + 1);
+      }
+      this.wake?.();
+    });
+    const over = (): void => {
+      this.ended = true;
+      this.wake?.();
+    };
+    this.output.exitCode.then(over, over);
+  }
+
+  private async record(): Promise<string | undefined> {
+    while (!this.records.length && !this.ended) await new Promise<void>((resolve) => (this.wake = resolve));
+    return this.records.shift();
+  }
+
+  /** @internal Resolves when it watches; with how it failed, if it does not. */
+  async ready(): Promise<CommandResult | undefined> {
+    return (await this.record()) === undefined ? this.output.result() : undefined;
+  }
+
+  async next(): Promise<IteratorResult<FileEvent>> {
+    const record = await this.record();
+    const kind = record === undefined ? undefined : KINDS[record[0] as string];
+    if (record === undefined || !kind) return { done: true, value: undefined };
+    const name = record.slice(2);
+    return { done: false, value: { kind, name, path: name ? (this.path.endsWith("/") ? this.path : this.path + "/") + name : this.path } };
+  }
+
+  async return(): Promise<IteratorResult<FileEvent>> {
+    await this.close();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async close(): Promise<void> {
+    await this.output[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
 /** The files of a sandbox, as its commands see them.  Errors have a `code`, as those of node:fs. */
 export class Files {
   /** @internal */
-  constructor(private readonly exec: (argv: string[], input?: Uint8Array) => Promise<CommandResult>) {}
+  constructor(
+    private readonly exec: (argv: string[], input?: Uint8Array) => Promise<CommandResult>,
+    private readonly start: (argv: string[], onStdout: (bytes: Uint8Array) => void) => Output,
+  ) {}
 
   private async do(verb: string, path: string, words: string[] = [], input?: Uint8Array): Promise<CommandResult> {
-    const r = await this.exec(["@bvisor-init", verb, path, ...words], input);
+    return this.good(verb, path, await this.exec(["@bvisor-init", verb, path, ...words], input));
+  }
+
+  private good(verb: string, path: string, r: CommandResult): CommandResult {
     if (r.exitCode === 0) return r;
     const code = r.stderr.split(" ")[0] ?? "";
     if (!(code in constants.errno)) throw new SandboxError(`${verb} ${path}: ${r.stderr.trim() || r.exitCode}`);
@@ -107,5 +185,13 @@ export class Files {
 
   async remove(path: string, options: { recursive?: boolean } = {}): Promise<void> {
     await this.do(options.recursive ? "remove-all" : "remove", path);
+  }
+
+  /** From now on, what happens to a file or directly in a directory. */
+  async watch(path = "."): Promise<Watch> {
+    const watch = new Watch((onStdout) => this.start(["@bvisor-init", "watch", path], onStdout), path);
+    const failed = await watch.ready();
+    if (failed) this.good("watch", path, failed);
+    return watch;
   }
 }

@@ -48,7 +48,7 @@ class Channel {
   constructor(private readonly grant: (n: number) => void, private readonly hook: ((bytes: Uint8Array) => void) | undefined, private readonly discard: boolean) {}
 
   feed(bytes: Uint8Array): void {
-    if (!this.discard) this.kept.push(bytes);
+    if (!this.discard || !this.hook) this.kept.push(bytes);
     this.hook?.(bytes);
     if (!this.controller) {
       this.grant(bytes.length);
@@ -98,7 +98,7 @@ class Channel {
 export interface OutputHooks {
   onStdout?: ((bytes: Uint8Array) => void) | undefined;
   onStderr?: ((bytes: Uint8Array) => void) | undefined;
-  /** @internal Only the hooks want it. */
+  /** @internal What a hook gets nobody else wants. */
   discard?: boolean;
 }
 

@@ -112,7 +112,10 @@ export class Sandbox implements AsyncDisposable, Disposable {
     this.temporary = options.name === undefined;
     if (this.temporary) this.params["temporary"] = true;
     this.broker = broker;
-    this.files = new Files(async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input));
+    this.files = new Files(
+      async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input),
+      (argv, onStdout) => this.runCmd(argv, { stdin: "null", onStdout, discard: true }),
+    );
   }
 
   static async create(options: SandboxOptions = {}, broker?: Broker): Promise<Sandbox> {

@@ -103,6 +103,22 @@ test("files", async () => {
   assert.equal(existsSync("/tmp/d/deep"), false);
 });
 
+test("a directory is watched", async () => {
+  const dir = mkdtempSync(join(work, "watch-"));
+  writeFileSync(join(dir, "old"), "old");
+  const own = await Sandbox.create({ cwd: dir });
+  const watch = await own.files.watch(".");
+  await own.bash("echo x >new; echo y >>old; mv new newer; rm old");
+  const seen = [];
+  for await (const event of watch) {
+    seen.push(`${event.kind} ${event.name}`);
+    if (event.kind === "deleted") break;
+  }
+  assert.deepEqual(seen, ["created new", "modified new", "modified old", "movedFrom new", "movedTo newer", "deleted old"]);
+  await assert.rejects(own.files.watch("missing"), { code: "ENOENT" });
+  await own.close();
+});
+
 test("stats", async () => {
   const own = await Sandbox.create();
   const idle = await own.stats();
