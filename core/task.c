@@ -343,7 +343,7 @@ static int meet(struct task_table *t, pid_t tid, uint64_t id, struct thread **ou
 	struct thread *th = thread_add(t, task, tid, proc_fd);
 	if (!th)
 		return -ENOMEM;
-	proc_fd = -1;
+	(void)bv_take_fd(&proc_fd);
 	*out = th;
 	return 0;
 }

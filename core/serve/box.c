@@ -141,7 +141,7 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 	const char *name = words_text(given) ? json_string_value(given) : NULL;
 	const char *why = temporary && !state ? "there is no place for its files" : NULL;
 	char own[24];
-	int r = b ? 0 : -ENOMEM;
+	int r;
 
 	if (temporary && !name) {
 		snprintf(own, sizeof(own), "t%u", c->broker->last_id + 1);

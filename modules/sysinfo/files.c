@@ -59,7 +59,8 @@ static int meminfo(struct sysinfo_module *m, struct bv_call *call, struct strbuf
 static int uptime(struct sysinfo_module *m, struct bv_call *call, struct strbuf *out)
 {
 	bv_autostrbuf struct strbuf b = {0};
-	double up = (double)(machine_uptime(m) / 10000000) / 100;
+	uint64_t hundredths = machine_uptime(m) / 10000000;
+	double up = (double)hundredths / 100;
 	double host_up, host_idle;
 	int r = read_file("/proc/uptime", &b);
 

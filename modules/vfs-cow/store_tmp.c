@@ -207,11 +207,11 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 		return err;
 	}
 	r->base = err;
-	if (flock(r->base, LOCK_EX) < 0)
-		err = -errno;
-	else
+	err = flock(r->base, LOCK_EX) < 0 ? -errno : 0;
+	if (err == 0) {
 		collect(r->base);
-	err = run_make(r);
+		err = run_make(r);
+	}
 	(void)flock(r->base, LOCK_UN);
 	if (err == 0) {
 		out->root_fd = openat(r->dir, "u", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -68,6 +68,7 @@ E = {k: v for k, v in (w.split("=") for w in sys.argv[1].split())}
 TCP, ANY, SHARED, UDP = (int(E[k]) for k in ("TCP", "ANY", "SHARED", "UDP"))
 '
 inside() { # NAME OPTIONS PYTHON WANT
+	# shellcheck disable=SC2206 # the words of one argument
 	options=($2)
 	printf '%s\n%s\n' "$attempts" "$3" >"$work/src/try.py"
 	check "$1" "python3 try.py '$ports'" "$4"
