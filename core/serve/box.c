@@ -144,7 +144,9 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 	int r;
 
 	if (temporary && !name) {
-		snprintf(own, sizeof(own), "t%u", c->broker->last_id + 1);
+		do
+			snprintf(own, sizeof(own), "t%u", ++c->broker->last_id);
+		while (temp_has(c, own) || temp_others(c, own));
 		name = own;
 	}
 	if (b && !why)
@@ -157,7 +159,7 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 		refuse(c, id, "invalid", EINVAL, "sandbox.create: %s: %s", bad, why);
 		goto failed;
 	}
-	if (name && by_name(c, name, temporary)) {
+	if (name && (by_name(c, name, temporary) || (temporary && temp_others(c, name)))) {
 		refuse(c, id, "busy", EBUSY, "sandbox '%s' is open already", name);
 		goto failed;
 	}

@@ -99,7 +99,7 @@ static pid_t spawn(char **word, int n, int out, int err, int tries)
 
 pid_t review_spawn(char **word, int n)
 {
-	return spawn(word, n, -1, -1, TRIES);
+	return spawn(word, n, -1, -1, 1);
 }
 
 void review_job(struct broker *b, char **word, int n)
@@ -109,7 +109,7 @@ void review_job(struct broker *b, char **word, int n)
 	if (!j)
 		return; /* the end of the broker makes up for it */
 	*j = (struct job){.next = b->jobs, .out = -1, .err = -1};
-	j->pid = review_spawn(word, n);
+	j->pid = spawn(word, n, -1, -1, TRIES);
 	if (j->pid > 0)
 		b->jobs = j;
 	else

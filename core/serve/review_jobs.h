@@ -3,9 +3,9 @@
 #define CORE_SERVE_REVIEW_JOBS_H
 #include "serve.h"
 
-/* Runs bvisor with these words in a child, again for 3 s while it fails: its pid, -1. */
+/* Runs bvisor with these words in a child: its pid, -1. */
 pid_t review_spawn(char **word, int n);
-/* The same, and nobody waits for it. */
+/* The same, again for 3 s while it fails, and nobody waits for it. */
 void review_job(struct broker *b, char **word, int n);
 /* A child has ended: false when it was none of these. */
 bool review_reaped(struct broker *b, pid_t pid, int status);

@@ -161,6 +161,15 @@ bool temp_has(const struct client *c, const char *name)
 	return find(c, name) != NULL;
 }
 
+bool temp_others(const struct client *c, const char *name)
+{
+	const struct temp *t = c->broker->temps;
+
+	while (t && (t->client == c || strcmp(t->name, name) != 0))
+		t = t->next;
+	return t != NULL;
+}
+
 int temp_used(struct client *c, const char *name, pid_t pid)
 {
 	struct temp *t = find(c, name);

@@ -11,6 +11,8 @@ const char *temp_state(struct broker *b);
 /* The client has one of that name, used by the process pid (0: by none).  0, -ENOMEM. */
 int temp_used(struct client *c, const char *name, pid_t pid);
 bool temp_has(const struct client *c, const char *name);
+/* Another client has, or its files are just being removed. */
+bool temp_others(const struct client *c, const char *name);
 /* Its files go, as soon as no process uses it any more. */
 void temp_remove(struct client *c, const char *name);
 /* The client goes. */

@@ -170,7 +170,8 @@ static int hide_stores(struct vfs *v)
 	char kept[PATH_MAX];
 	int r = v->upper.hide[0] ? hide(v, v->upper.hide) : 0;
 
-	if (r == 0 && v->conf->state && v->conf->state[0])
+	/* Also one that is not there yet: another sandbox may make it while guests of this one run. */
+	if (r == 0 && v->conf->state && v->conf->state[0] && (r = hide(v, v->conf->state)) == 0)
 		r = hide_real(v, v->conf->state);
 	/* Its default place is in the list of hidden ones (bvisor.ini). */
 	if (r < 0 || !state || state[0] != '/' ||
