@@ -237,8 +237,10 @@ static void run(struct loop *l)
 			continue; /* EINTR */
 		if (fd[n].revents)
 			events(l); /* a listener may come in here that was not polled */
-		for (unsigned i = 0; i < n; i++) {
+		for (unsigned i = 0, served = 0; i < n; i++) {
 			if (fd[i].revents & POLLIN) {
+				if (served++)
+					events(l); /* who died while the one before was served */
 				if (!serve(l, fd[i].fd))
 					return;
 			} else if (fd[i].revents & (POLLHUP | POLLERR)) {
