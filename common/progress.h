@@ -32,7 +32,7 @@ static inline void progress_begin(struct progress *p, const char *what, const ch
 	clock_gettime(CLOCK_MONOTONIC, &p->began);
 }
 
-/* n units, and done bytes of total (0: nobody knows how many). */
+/* n units, and done bytes of total (0: nobody knows how many; both 0: it is not about bytes). */
 static inline void progress_show(struct progress *p, size_t n, uint64_t done, uint64_t total)
 {
 	enum { WIDTH = 30 };
@@ -47,11 +47,15 @@ static inline void progress_show(struct progress *p, size_t n, uint64_t done, ui
 		fprintf(stderr, "[%.*s%*s] ", filled, "##############################",
 		        WIDTH - filled, "");
 	}
-	fprintf(stderr, "%zu %s, %.1f ", n, p->units, (double)done / 1048576);
-	if (total)
-		fprintf(stderr, "of %.1f ", (double)total / 1048576);
-	fprintf(stderr, "MiB, %.1f MiB/s \033[K",
-	        (double)done / 1048576 / progress_since(&p->began));
+	fprintf(stderr, "%zu %s", n, p->units);
+	if (done || total) {
+		fprintf(stderr, ", %.1f ", (double)done / 1048576);
+		if (total)
+			fprintf(stderr, "of %.1f ", (double)total / 1048576);
+		fprintf(stderr, "MiB, %.1f MiB/s",
+		        (double)done / 1048576 / progress_since(&p->began));
+	}
+	fputs(" \033[K", stderr);
 	clock_gettime(CLOCK_MONOTONIC, &p->shown);
 	p->bar = true;
 }
