@@ -87,7 +87,7 @@ void box_stats(const struct box *b, json_t *id)
 	client_result(b->client, id,
 	              json_pack("{s:i, s:I, s:f, s:f}", "processes",
 	                        u.processes ? (int)u.processes - 1 : 0, "memory",
-	                        (json_int_t)(u.rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
-	                        "cpu_time", (double)u.ticks / (double)sysconf(_SC_CLK_TCK),
-	                        "uptime", (double)(now_ms() - b->began) / 1000));
+	                        (json_int_t)u.rss_pages * sysconf(_SC_PAGESIZE), "cpu_time",
+	                        (double)u.ticks / (double)sysconf(_SC_CLK_TCK), "uptime",
+	                        (double)(now_ms() - b->began) / 1000));
 }
