@@ -122,7 +122,7 @@ test("a directory is watched", async () => {
 test("stats", async () => {
   const own = await Sandbox.create();
   const idle = await own.stats();
-  const out = own.runCmd("x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo up; sleep 60");
+  const out = own.runCmd("x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo up; sleep 60; echo $x | wc -c");
   await out.stdoutStream.getReader().read();
   const busy = await own.stats();
   assert.ok(idle.processes === 0 && busy.processes >= 1 && busy.memory > idle.memory + 20e6 && busy.cpuTime >= idle.cpuTime && busy.uptime > idle.uptime, JSON.stringify([idle, busy]));
