@@ -152,6 +152,9 @@ static int start(struct loop *l, struct join *j, const struct join_request *q, c
 
 	if (r < 0)
 		return refuse(j, -r);
+	/* Before there is a child that lives in our memory and would have to be got rid of. */
+	if (!notify_room(l))
+		return refuse(j, EAGAIN);
 	bv_autofd int dir = open_cwd(l, cwd);
 	if (dir < 0)
 		return refuse(j, -dir);
@@ -170,11 +173,7 @@ static int start(struct loop *l, struct join *j, const struct join_request *q, c
 		log_line(BV_LOG_WARN, "core", "a process could not join: %s", err.text);
 		return refuse(j, -pid);
 	}
-	if (notify_listen(l, listener) < 0) {
-		close(listener);
-		kill(pid, SIGKILL); /* SIGCHLD tells of it */
-		return refuse(j, EAGAIN);
-	}
+	notify_listen(l, listener);
 	j->pid = pid;
 	control_send(j->sock, CONTROL_STARTED, pid);
 	return 0;

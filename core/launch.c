@@ -300,8 +300,10 @@ static int take_listener(struct launch_state *s, int *listener, struct bv_error 
 
 	while ((phase = atomic_load(&s->phase)) == STARTING) {
 		/* Only a child killed from outside fails to say anything. */
-		if (waitpid(s->pid, &status, WNOHANG) == s->pid)
+		if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
+			s->pid = 0; /* the number may be another's from now on */
 			return error_set(err, ECHILD, "the first process was killed while it started");
+		}
 		syscall(SYS_futex, &s->phase, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, STARTING, &while_alive);
 	}
 	if (phase == FAILED)
@@ -316,6 +318,15 @@ static int take_listener(struct launch_state *s, int *listener, struct bv_error 
 	wake(&s->phase);
 	*listener = fd;
 	return 0;
+}
+
+/* Of a child that cannot be used. */
+static void put_away(const struct launch_state *s)
+{
+	if (s->pid <= 0)
+		return;
+	kill(s->pid, SIGKILL);
+	waitpid(s->pid, NULL, 0);
 }
 
 static int spawn(struct launch_state *s, struct bv_error *err)
@@ -390,10 +401,7 @@ int launch_join(struct sandbox *box, const struct launch *l, struct launch_state
 		*out = s;
 		return pid;
 	}
-	if (pid > 0) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-	}
+	put_away(s);
 	launch_free(s);
 	return r;
 }
@@ -403,9 +411,7 @@ int launch_listener(struct sandbox *box, int *listener, struct bv_error *err)
 	struct launch_state *s = box->launch;
 	int r = take_listener(s, listener, err);
 
-	if (r < 0) {
-		kill(s->pid, SIGKILL);
-		waitpid(s->pid, NULL, 0);
-	}
+	if (r < 0)
+		put_away(s);
 	return r;
 }

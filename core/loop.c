@@ -353,7 +353,7 @@ static int take_over(struct loop *l, struct bv_error *err)
 	r = launch_listener(l->box, &listener, err);
 	if (r < 0)
 		return r;
-	(void)notify_listen(l, listener); /* the first finds room */
+	notify_listen(l, listener);
 	l->killable = launch_killable(l->box->launch);
 	if (l->control >= 0)
 		control_send(l->control, CONTROL_STARTED, l->first);

@@ -45,19 +45,30 @@ int notify_setup(struct loop *l)
 	return l->name ? 0 : -ENOMEM;
 }
 
-int notify_listen(struct loop *l, int listener)
+/* A free place, or LISTENERS_MAX. */
+static unsigned room(const struct loop *l)
 {
-	for (unsigned i = 0; i < LISTENERS_MAX; i++)
-		if (l->listener[i] < 0) {
-			/* Linux 6.6; without it only slower. */
-			ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
-			      SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
-			l->listener[i] = listener;
-			if (i >= l->n_listeners)
-				l->n_listeners = i + 1;
-			return 0;
-		}
-	return -EAGAIN;
+	unsigned i = 0;
+
+	while (i < LISTENERS_MAX && l->listener[i] >= 0)
+		i++;
+	return i;
+}
+
+bool notify_room(const struct loop *l)
+{
+	return room(l) < LISTENERS_MAX;
+}
+
+void notify_listen(struct loop *l, int listener)
+{
+	unsigned i = room(l);
+
+	/* Linux 6.6; without it only slower. */
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+	l->listener[i] = listener;
+	if (i >= l->n_listeners)
+		l->n_listeners = i + 1;
 }
 
 void notify_unlisten(struct loop *l, unsigned which)

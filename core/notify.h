@@ -12,9 +12,9 @@ struct ncall;
 
 /* Before the listener is there: 0 or -errno. */
 int notify_setup(struct loop *l);
-/* Takes a listener into use: 0; -EAGAIN, with it still the caller's, when there are LISTENERS_MAX.  And out
- * of it, closing it. */
-int notify_listen(struct loop *l, int listener);
+/* Takes a listener into use, for which there must be room; and out of it, closing it. */
+bool notify_room(const struct loop *l);
+void notify_listen(struct loop *l, int listener);
 void notify_unlisten(struct loop *l, unsigned which);
 /* Receives one call and has it handled; 0, -ENOENT when there was none after all, -errno. */
 int notify_next(struct loop *l, int listener);

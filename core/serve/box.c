@@ -201,7 +201,9 @@ void box_spare(struct client *c, int64_t now, int64_t *next)
 		return;
 	if (now >= c->spare_at) {
 		c->spare_at = 0;
-		c->spare = make(c, NULL, c->latest);
+		/* The latest may have become another one, with a name that is not ours to take. */
+		if (!json_object_get(c->latest, "name"))
+			c->spare = make(c, NULL, c->latest);
 	} else if (*next < 0 || c->spare_at < *next) {
 		*next = c->spare_at;
 	}
