@@ -26,7 +26,9 @@
 	/* the machine: power, swap, quotas, clocks, names, ports, consoles, whole file systems */ \
 	"reboot\nswapon\nswapoff\nacct\nquotactl\nquotactl_fd\nsettimeofday\nclock_settime\n"     \
 	"sethostname\nsetdomainname\niopl\nioperm\nvhangup\nsyslog\nfanotify_init\n"              \
-	"fanotify_mark\nlookup_dcookie"
+	"fanotify_mark\nlookup_dcookie\n"                                                         \
+	/* inode flags, as their ioctls */                                                       \
+	"file_setattr"
 #define ENOSYS_DEFAULT                                                                           \
 	/* clone3 keeps its flags in memory, out of the filter's sight; libc falls back to clone */ \
 	"clone3\n"                                                                               \
@@ -34,8 +36,7 @@
 	"io_uring_setup\nio_uring_enter\nio_uring_register\n"                                    \
 	/* paths checked by the host kernel, of which the virtual tree knows nothing */          \
 	"landlock_create_ruleset\nlandlock_add_rule\nlandlock_restrict_self\n"                   \
-	"lsm_set_self_attr\nlsm_get_self_attr\nlsm_list_modules\n"                       \
-	"file_getattr\nfile_setattr\nsetxattrat\ngetxattrat\nlistxattrat\nremovexattrat\n"         \
+	"lsm_set_self_attr\nlsm_get_self_attr\nlsm_list_modules\n"                                   \
 	/* rarely built in, or remains of old kernels */                                         \
 	"modify_ldt\nuselib\nsysfs\nustat\n_sysctl\nnfsservctl\ncreate_module\nquery_module\n"    \
 	"get_kernel_syms\ngetpmsg\nputpmsg\nafs_syscall\ntuxcall\nsecurity\nvserver\n"            \

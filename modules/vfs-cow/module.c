@@ -59,9 +59,10 @@ static const struct bv_option options[] = {
 };
 
 static const struct handler_table tables[] = {
-	{open_handlers}, {stat_handlers},  {dir_handlers},      {rename_handlers}, {link_handlers},
-	{meta_handlers}, {xattr_handlers}, {getdents_handlers}, {exec_handlers},   {cwd_handlers},
-	{misc_handlers}, {lock_handlers},  {flock_handlers},    {quota_handlers},  {NULL},
+	{open_handlers}, {stat_handlers},  {dir_handlers},   {rename_handlers},
+	{link_handlers}, {meta_handlers},  {xattr_handlers}, {getdents_handlers},
+	{exec_handlers}, {cwd_handlers},   {misc_handlers},  {fileattr_handlers},
+	{lock_handlers}, {flock_handlers}, {quota_handlers}, {NULL},
 };
 
 static void free_mounts(struct vfs *v)

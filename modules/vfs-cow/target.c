@@ -27,7 +27,8 @@ static int find(struct vfs *v, struct bv_call *call, const struct target_name *n
 	int r;
 
 	t->fd = t->guest_fd = -1;
-	if (!name->by_fd) {
+	path[0] = '\0';
+	if (!name->by_fd && !(name->maybe_null && !name->path && (name->walk & W_EMPTY))) {
 		ssize_t n = v->host->mem_read_str(call, path, name->path, sizeof(path));
 
 		if (n < 0)
@@ -45,6 +46,66 @@ static int find(struct vfs *v, struct bv_call *call, const struct target_name *n
 	if (r < 0)
 		loc_fini(&t->l);
 	return r;
+}
+
+int target_name_at(struct vfs *v, struct bv_call *call, int flags, struct target_name *name)
+{
+	char first = '\0';
+	int r;
+
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	*name = (struct target_name){
+		.dirfd = (int)call->arg[0],
+		.path = call->arg[1],
+		.walk = (flags & AT_SYMLINK_NOFOLLOW ? W_NOFOLLOW : 0) |
+	                (flags & AT_EMPTY_PATH ? W_EMPTY : 0),
+		.maybe_null = true,
+	};
+	if (!(flags & AT_EMPTY_PATH) || name->dirfd == AT_FDCWD)
+		return 0;
+	/* An empty path: as the call by descriptor.  A path that changes meanwhile is read anew, and walked. */
+	if (name->path && (r = v->host->mem_read(call, &first, name->path, 1)) < 0)
+		return r;
+	if (first)
+		name->walk &= ~(unsigned)W_EMPTY;
+	else
+		name->by_fd = true;
+	return 0;
+}
+
+int source_open(struct vfs *v, struct bv_call *call, const struct target_name *name,
+                struct source *s)
+{
+	int r;
+
+	s->fd = -1;
+	if (name->by_fd)
+		r = vfs_loc_fd(v, call, name->dirfd, &s->l);
+	else if (!name->path && (name->walk & W_EMPTY))
+		r = vfs_walk(v, call, name->dirfd, "", name->walk | W_PROBE, &s->l);
+	else
+		r = vfs_walk_guest(v, call, name->dirfd, name->path, name->walk | W_PROBE, &s->l);
+	if (r < 0)
+		return r;
+	if (s->l.view == V_SYNTH)
+		s->fd = -EOPNOTSUPP;
+	else if (s->l.view == V_MERGED && s->l.node && s->l.node->meta)
+		s->fd = real_open(v, &s->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
+	else
+		s->fd = loc_open_path(v, &s->l);
+	if (s->fd < 0) {
+		loc_fini(&s->l);
+		return s->fd;
+	}
+	real_fd_path(s->path, s->fd);
+	return 0;
+}
+
+void source_fini(struct source *s)
+{
+	close(s->fd);
+	loc_fini(&s->l);
 }
 
 /* What is nobody's to change, whoever asks. */

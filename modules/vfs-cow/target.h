@@ -32,7 +32,22 @@ struct target_name {
 	uint64_t path;
 	unsigned walk; /* W_NOFOLLOW, W_EMPTY */
 	bool by_fd;    /* dirfd itself */
+	bool maybe_null; /* with W_EMPTY a null pointer is the empty path (getname_maybe_null of fs/namei.c) */
 };
+
+/* The first two arguments of a call with at_flags, AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH, as the *xattrat and
+ * file_*attr calls take them (fs/xattr.c, fs/file_attr.c of Linux 6.17).  0, -errno. */
+int target_name_at(struct vfs *v, struct bv_call *call, int flags, struct target_name *name);
+
+/* An object to be asked only, for calls that take no O_PATH descriptor. */
+struct source {
+	struct loc l;
+	int fd; /* owned, O_PATH */
+	char path[FD_PATH_MAX]; /* our magic link to exactly that object */
+};
+int source_open(struct vfs *v, struct bv_call *call, const struct target_name *name,
+                struct source *s);
+void source_fini(struct source *s);
 
 /* The whole call: finds the object, asks, copies up, applies.  `handler` is its own handler. */
 enum bv_verdict target_change(struct vfs *v, struct bv_call *call, bv_handler_fn *handler,

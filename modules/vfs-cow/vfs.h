@@ -371,7 +371,7 @@ struct handler_table {
 };
 extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[],
 	link_handlers[], meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[],
-	cwd_handlers[], misc_handlers[], lock_handlers[], flock_handlers[];
+	cwd_handlers[], misc_handlers[], fileattr_handlers[], lock_handlers[], flock_handlers[];
 int lock_rules(struct vfs *v); /* locks.c */
 void flock_free(struct vfs *v); /* flock.c */
 

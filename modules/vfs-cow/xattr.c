@@ -5,7 +5,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "quota.h"
 #include "target.h"
@@ -14,12 +16,97 @@
 #define VALUE_MAX_SIZE 65536 /* XATTR_SIZE_MAX */
 #define LIST_MAX_SIZE 65536  /* XATTR_LIST_MAX */
 
-/* How the object is named. */
+/* setxattrat and its kin, Linux 6.13: newer than many headers, one number everywhere. */
+#ifndef SYS_setxattrat
+#define SYS_setxattrat 463
+#define SYS_getxattrat 464
+#define SYS_listxattrat 465
+#define SYS_removexattrat 466
+#endif
+
+/* struct xattr_args of linux/xattr.h. */
+struct wire_args {
+	uint64_t value;
+	uint32_t size, flags;
+};
+
+/* One call of the family, whichever form it was made in. */
+struct xcall {
+	struct target_name who;
+	uint64_t name, value, size; /* of the list, where names are read */
+	int flags;
+};
+
 enum by { BY_PATH, BY_LINK, BY_FD };
 
-static unsigned walk_of(enum by by)
+/* As the older calls have it: the object, name, value, size (and flags). */
+static struct xcall plain(const struct bv_call *call, enum by by)
 {
-	return by == BY_LINK ? W_NOFOLLOW : 0;
+	return (struct xcall){
+		.who = {.dirfd = by == BY_FD ? (int)call->arg[0] : AT_FDCWD,
+	                .path = call->arg[0],
+	                .walk = by == BY_LINK ? W_NOFOLLOW : 0,
+	                .by_fd = by == BY_FD},
+		.name = call->arg[1],
+		.value = call->arg[2],
+		.size = call->arg[3],
+		.flags = (int)call->arg[4],
+	};
+}
+
+/* The object, list, size. */
+static struct xcall plain_list(const struct bv_call *call, enum by by)
+{
+	struct xcall x = plain(call, by);
+
+	x.value = call->arg[1];
+	x.size = call->arg[2];
+	return x;
+}
+
+/* The last two arguments of setxattrat and getxattrat: copy_struct_from_user of fs/xattr.c. */
+static int args_at(struct vfs *v, struct bv_call *call, struct xcall *x)
+{
+	struct wire_args args;
+	char more[4096];
+	size_t size = call->arg[5];
+	int r;
+
+	if (size < sizeof(args))
+		return -EINVAL;
+	if (size > sizeof(more))
+		return -E2BIG;
+	r = v->host->mem_read(call, more, call->arg[4], size);
+	if (r < 0)
+		return r;
+	for (size_t i = sizeof(args); i < size; i++)
+		if (more[i])
+			return -E2BIG;
+	memcpy(&args, more, sizeof(args));
+	x->value = args.value;
+	x->size = args.size;
+	x->flags = (int)args.flags;
+	return 0;
+}
+
+/* A call of the *xattrat kind; 0 or -errno, found in the kernel's order. */
+static int at(struct vfs *v, struct bv_call *call, long nr, struct xcall *x)
+{
+	int r = 0;
+
+	/* What the host's kernel does not have, its guests do not have. */
+	if (syscall(nr, -1, NULL, ~0u, NULL, NULL, 0) < 0 && errno == ENOSYS)
+		return -ENOSYS;
+	*x = (struct xcall){.name = call->arg[3]};
+	if (nr == SYS_listxattrat) {
+		x->value = call->arg[3];
+		x->size = call->arg[4];
+	} else if (nr != SYS_removexattrat) {
+		r = args_at(v, call, x);
+	}
+	if (r == 0 && nr == SYS_getxattrat && x->flags)
+		r = -EINVAL;
+	return r < 0 ? r : target_name_at(v, call, (int)call->arg[2], &x->who);
 }
 
 static int read_name(struct vfs *v, struct bv_call *call, uint64_t ptr, char name[NAME_SIZE])
@@ -44,44 +131,6 @@ static int settable(const char *name)
 
 /* ---- reading ---- */
 
-struct source {
-	struct loc l;
-	int fd;
-	char path[FD_PATH_MAX]; /* our magic link to exactly that object, since these calls take no O_PATH */
-};
-
-static int source_open(struct vfs *v, struct bv_call *call, enum by by, struct source *s)
-{
-	int r;
-
-	s->fd = -1;
-	if (by == BY_FD) {
-		r = vfs_loc_fd(v, call, (int)call->arg[0], &s->l);
-	} else {
-		r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[0], walk_of(by) | W_PROBE, &s->l);
-	}
-	if (r < 0)
-		return r;
-	if (s->l.view == V_SYNTH)
-		s->fd = -EOPNOTSUPP;
-	else if (s->l.view == V_MERGED && s->l.node && s->l.node->meta)
-		s->fd = real_open(v, &s->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
-	else
-		s->fd = loc_open_path(v, &s->l);
-	if (s->fd < 0) {
-		loc_fini(&s->l);
-		return s->fd;
-	}
-	real_fd_path(s->path, s->fd);
-	return 0;
-}
-
-static void source_fini(struct source *s)
-{
-	close(s->fd);
-	loc_fini(&s->l);
-}
-
 static int write_back(struct vfs *v, struct bv_call *call, uint64_t to, const void *from, int n, size_t size)
 {
 	int r = n > 0 && size ? v->host->mem_write(call, to, from, (size_t)n) : 0;
@@ -89,16 +138,16 @@ static int write_back(struct vfs *v, struct bv_call *call, uint64_t to, const vo
 	return r < 0 ? r : n;
 }
 
-static int get(struct vfs *v, struct bv_call *call, enum by by)
+static int get(struct vfs *v, struct bv_call *call, struct xcall x)
 {
 	char name[NAME_SIZE];
 	bv_autofree char *value = NULL;
 	struct source s;
-	size_t size = call->arg[3] > VALUE_MAX_SIZE ? VALUE_MAX_SIZE : call->arg[3];
-	int r = read_name(v, call, call->arg[1], name);
+	size_t size = x.size > VALUE_MAX_SIZE ? VALUE_MAX_SIZE : x.size;
+	int r = read_name(v, call, x.name, name);
 
 	if (r == 0)
-		r = source_open(v, call, by, &s);
+		r = source_open(v, call, &x.who, &s);
 	if (r < 0)
 		return r;
 	value = malloc(size ? size : 1);
@@ -113,15 +162,15 @@ static int get(struct vfs *v, struct bv_call *call, enum by by)
 		v->host->as_creds(NULL);
 	}
 	source_fini(&s);
-	return write_back(v, call, call->arg[2], value, r, size);
+	return write_back(v, call, x.value, value, r, size);
 }
 
-static int list(struct vfs *v, struct bv_call *call, enum by by)
+static int list(struct vfs *v, struct bv_call *call, struct xcall x)
 {
 	bv_autofree char *names = NULL;
 	struct source s;
-	size_t size = call->arg[2] > LIST_MAX_SIZE ? LIST_MAX_SIZE : call->arg[2];
-	int r = source_open(v, call, by, &s);
+	size_t size = x.size > LIST_MAX_SIZE ? LIST_MAX_SIZE : x.size;
+	int r = source_open(v, call, &x.who, &s);
 
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r; /* procfs has none to list */
@@ -135,7 +184,7 @@ static int list(struct vfs *v, struct bv_call *call, enum by by)
 		v->host->as_creds(NULL);
 	}
 	source_fini(&s);
-	return write_back(v, call, call->arg[1], names, r, size);
+	return write_back(v, call, x.value, names, r, size);
 }
 
 /* ---- changing ---- */
@@ -206,111 +255,152 @@ static int apply(struct vfs *v, struct bv_call *call, struct target *t, const vo
 	return removexattr(t->path, c->name) < 0 ? -errno : 0;
 }
 
-static enum bv_verdict change(struct vfs *v, struct bv_call *call, enum by by, const struct change *c,
-                              bv_handler_fn *handler)
+static enum bv_verdict change(struct vfs *v, struct bv_call *call, const struct target_name *who,
+                              const struct change *c, bv_handler_fn *handler)
 {
 	static const struct target_op op = {may_set, apply};
-	const struct target_name name = {
-	    .dirfd = by == BY_FD ? (int)call->arg[0] : AT_FDCWD,
-	    .path = call->arg[0],
-	    .walk = walk_of(by),
-	    .by_fd = by == BY_FD,
-	};
 
-	return target_change(v, call, handler, &name, &op, c);
+	return target_change(v, call, handler, who, &op, c);
 }
 
-static enum bv_verdict set(struct vfs *v, struct bv_call *call, enum by by, bv_handler_fn *handler)
+static enum bv_verdict set(struct vfs *v, struct bv_call *call, struct xcall x,
+                           bv_handler_fn *handler)
 {
 	char name[NAME_SIZE];
 	bv_autofree char *value = NULL;
-	size_t size = call->arg[3];
-	int flags = (int)call->arg[4];
 
-	if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
+	if (x.flags & ~(XATTR_CREATE | XATTR_REPLACE))
 		return REPLY(v, call, -EINVAL);
-	int r = read_name(v, call, call->arg[1], name);
-	if (r == 0 && size > VALUE_MAX_SIZE)
+	int r = read_name(v, call, x.name, name);
+	if (r == 0 && x.size > VALUE_MAX_SIZE)
 		r = -E2BIG;
 	if (r == 0) {
-		value = malloc(size ? size : 1);
-		r = !value ? -ENOMEM : size ? v->host->mem_read(call, value, call->arg[2], size) : 0;
+		value = malloc(x.size ? x.size : 1);
+		r = !value ? -ENOMEM : x.size ? v->host->mem_read(call, value, x.value, x.size) : 0;
 	}
-	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){name, value, size, flags}, handler);
+	if (r < 0)
+		return REPLY(v, call, r);
+	return change(v, call, &x.who, &(struct change){name, value, x.size, x.flags}, handler);
 }
 
-static enum bv_verdict drop(struct vfs *v, struct bv_call *call, enum by by, bv_handler_fn *handler)
+static enum bv_verdict drop(struct vfs *v, struct bv_call *call, struct xcall x,
+                            bv_handler_fn *handler)
 {
 	char name[NAME_SIZE];
-	int r = read_name(v, call, call->arg[1], name);
+	int r = read_name(v, call, x.name, name);
 
-	return r < 0 ? REPLY(v, call, r) : change(v, call, by, &(struct change){.name = name}, handler);
+	return r < 0 ? REPLY(v, call, r)
+	             : change(v, call, &x.who, &(struct change){.name = name}, handler);
 }
 
 BV_SYSCALL(setxattr)
 {
-	return set(self, call, BY_PATH, sys_setxattr);
+	return set(self, call, plain(call, BY_PATH), sys_setxattr);
 }
 
 BV_SYSCALL(lsetxattr)
 {
-	return set(self, call, BY_LINK, sys_lsetxattr);
+	return set(self, call, plain(call, BY_LINK), sys_lsetxattr);
 }
 
 BV_SYSCALL(fsetxattr)
 {
-	return set(self, call, BY_FD, sys_fsetxattr);
+	return set(self, call, plain(call, BY_FD), sys_fsetxattr);
 }
 
 BV_SYSCALL(removexattr)
 {
-	return drop(self, call, BY_PATH, sys_removexattr);
+	return drop(self, call, plain(call, BY_PATH), sys_removexattr);
 }
 
 BV_SYSCALL(lremovexattr)
 {
-	return drop(self, call, BY_LINK, sys_lremovexattr);
+	return drop(self, call, plain(call, BY_LINK), sys_lremovexattr);
 }
 
 BV_SYSCALL(fremovexattr)
 {
-	return drop(self, call, BY_FD, sys_fremovexattr);
+	return drop(self, call, plain(call, BY_FD), sys_fremovexattr);
 }
 
 BV_SYSCALL(getxattr)
 {
-	return REPLY((struct vfs *)self, call, get(self, call, BY_PATH));
+	return REPLY((struct vfs *)self, call, get(self, call, plain(call, BY_PATH)));
 }
 
 BV_SYSCALL(lgetxattr)
 {
-	return REPLY((struct vfs *)self, call, get(self, call, BY_LINK));
+	return REPLY((struct vfs *)self, call, get(self, call, plain(call, BY_LINK)));
 }
 
 BV_SYSCALL(fgetxattr)
 {
-	return REPLY((struct vfs *)self, call, get(self, call, BY_FD));
+	return REPLY((struct vfs *)self, call, get(self, call, plain(call, BY_FD)));
 }
 
 BV_SYSCALL(listxattr)
 {
-	return REPLY((struct vfs *)self, call, list(self, call, BY_PATH));
+	return REPLY((struct vfs *)self, call, list(self, call, plain_list(call, BY_PATH)));
 }
 
 BV_SYSCALL(llistxattr)
 {
-	return REPLY((struct vfs *)self, call, list(self, call, BY_LINK));
+	return REPLY((struct vfs *)self, call, list(self, call, plain_list(call, BY_LINK)));
 }
 
 BV_SYSCALL(flistxattr)
 {
-	return REPLY((struct vfs *)self, call, list(self, call, BY_FD));
+	return REPLY((struct vfs *)self, call, list(self, call, plain_list(call, BY_FD)));
+}
+
+BV_SYSCALL(setxattrat)
+{
+	struct xcall x;
+	int r = at(self, call, SYS_setxattrat, &x);
+
+	return r < 0 ? REPLY((struct vfs *)self, call, r) : set(self, call, x, sys_setxattrat);
+}
+
+BV_SYSCALL(removexattrat)
+{
+	struct xcall x;
+	int r = at(self, call, SYS_removexattrat, &x);
+
+	return r < 0 ? REPLY((struct vfs *)self, call, r) : drop(self, call, x, sys_removexattrat);
+}
+
+BV_SYSCALL(getxattrat)
+{
+	struct xcall x;
+	int r = at(self, call, SYS_getxattrat, &x);
+
+	return REPLY((struct vfs *)self, call, r < 0 ? r : get(self, call, x));
+}
+
+BV_SYSCALL(listxattrat)
+{
+	struct xcall x;
+	int r = at(self, call, SYS_listxattrat, &x);
+
+	return REPLY((struct vfs *)self, call, r < 0 ? r : list(self, call, x));
 }
 
 const struct bv_handler xattr_handlers[] = {
-    BV_ON(setxattr, BV_SERVE),    BV_ON(lsetxattr, BV_SERVE),    BV_ON(fsetxattr, BV_SERVE),
-    BV_ON(getxattr, BV_SERVE),    BV_ON(lgetxattr, BV_SERVE),    BV_ON(fgetxattr, BV_SERVE),
-    BV_ON(listxattr, BV_SERVE),   BV_ON(llistxattr, BV_SERVE),   BV_ON(flistxattr, BV_SERVE),
-    BV_ON(removexattr, BV_SERVE), BV_ON(lremovexattr, BV_SERVE), BV_ON(fremovexattr, BV_SERVE),
-    {0},
+	BV_ON(setxattr, BV_SERVE),
+	BV_ON(lsetxattr, BV_SERVE),
+	BV_ON(fsetxattr, BV_SERVE),
+	BV_ON(getxattr, BV_SERVE),
+	BV_ON(lgetxattr, BV_SERVE),
+	BV_ON(fgetxattr, BV_SERVE),
+	BV_ON(listxattr, BV_SERVE),
+	BV_ON(llistxattr, BV_SERVE),
+	BV_ON(flistxattr, BV_SERVE),
+	BV_ON(removexattr, BV_SERVE),
+	BV_ON(lremovexattr, BV_SERVE),
+	BV_ON(fremovexattr, BV_SERVE),
+	BV_ON_MAYBE(setxattrat, BV_SERVE),
+	BV_ON_MAYBE(getxattrat, BV_SERVE),
+	BV_ON_MAYBE(listxattrat, BV_SERVE),
+	BV_ON_MAYBE(removexattrat, BV_SERVE),
+	{0},
 };
