@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/elf.h"
 #include "handshake.h"
 
 #if UINTPTR_MAX > 0xffffffffu
@@ -34,8 +35,10 @@ static int check_dynamic(const ElfW(Dyn) * dyn, size_t n, const char *file, stru
 			return error_set(err, ENOEXEC, "%s: has ELF constructors (.preinit_array); use init instead",
 					 file);
 		if (dyn[i].d_tag == DT_INIT_ARRAYSZ && functions > INIT_FUNCTIONS_MAX)
-			return error_set(err, ENOEXEC, "%s: has ELF constructors (.init_array); use init instead",
-					 file);
+			return error_set(err, ENOEXEC,
+			                 "%s: has ELF constructors (.init_array); use init "
+			                 "instead" ARCH_CONSTRUCTOR_HINT,
+			                 file);
 	}
 	return 0;
 }

@@ -109,7 +109,7 @@ def popen(argv, **kw):
 def code(p, timeout=60):
     """Exit code in the manner of a shell; None when it does not end."""
     try:
-        r = p.wait(timeout)
+        r = p.wait(timeout * harness.SLOW)
     except subprocess.TimeoutExpired:
         p.kill()
         p.wait()

@@ -11,6 +11,8 @@ import tempfile
 
 # Private inside a sandbox by default, so nothing of the host may be expected there.
 PRIVATE = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+# How many times slower this machine is than those the limits were set for (an emulated one, say).
+SLOW = float(os.environ.get("BVISOR_TEST_SLOW", "1"))
 
 
 def is_private(path):
@@ -50,7 +52,7 @@ def run(argv, timeout=60, **kw):
     p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **kw)
     late = False
     try:
-        out, err = p.communicate(timeout=timeout)
+        out, err = p.communicate(timeout=timeout * SLOW)
     except subprocess.TimeoutExpired:
         late = True
         # bvisor forwards SIGTERM and takes its guests along; SIGKILL is for what ignores it.
@@ -60,7 +62,7 @@ def run(argv, timeout=60, **kw):
             except ProcessLookupError:
                 pass
             try:
-                out, err = p.communicate(timeout=5)
+                out, err = p.communicate(timeout=5 * SLOW)
                 break
             except subprocess.TimeoutExpired:
                 out, err = b"", b""
