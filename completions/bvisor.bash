@@ -5,7 +5,7 @@ _bvisor_command_at() { # sets i to the index of the guest's command in COMP_WORD
 	for ((i = 2; i <= COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--) ((i++)); return 0 ;;
-		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | --quota | -C | --chdir | --name) ((i++)) ;;
+		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | --allow | --quota | -C | --chdir | --name) ((i++)) ;;
 		-*) ;;
 		*) return 0 ;;
 		esac
@@ -19,13 +19,13 @@ _bvisor_names() {
 
 _bvisor() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} sub=${COMP_WORDS[1]} i
-	local run='-c --config -o --option -e --env --env-all --rw --ro --hide --bind --net --quota -t --tty --wait-all
+	local run='-c --config -o --option -e --env --env-all --rw --ro --hide --bind --net --allow --quota -t --tty --wait-all
 		--name --diff --diff=text --diff=json --diff=stat --diff=patch -C --chdir -v --verbose -q --quiet -h --help --'
 	local look='-c --config -o --option --json -h --help'
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import exec ps log ls rm serve mcp check modules routes help version --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run shell diff commit rollback snapshot fork merge export import exec allow ps log ls rm serve mcp check modules routes help version --help --version' -- "$cur")
 		return
 	fi
 	case $sub in
@@ -49,6 +49,7 @@ _bvisor() {
 	case $prev in
 	-c | --config | --hide | --bind) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	--rw | --ro | -C | --chdir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+	--allow) mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur"); return ;;
 	--net) mapfile -t COMPREPLY < <(compgen -W 'none host' -- "$cur"); return ;;
 	-e | --env) mapfile -t COMPREPLY < <(compgen -e -- "$cur"); return ;;
 	-o | --option | -x | --exclude | --into) return ;;
@@ -57,7 +58,7 @@ _bvisor() {
 	esac
 	case $sub in
 	run | shell) mapfile -t COMPREPLY < <(compgen -W "$run" -- "$cur") ;;
-	mcp) mapfile -t COMPREPLY < <(compgen -W '--name --net --hide --quota --env-all --yes -c --config -h --help' -- "$cur") ;;
+	mcp) mapfile -t COMPREPLY < <(compgen -W '--name --net --allow --hide --quota --env-all --yes -c --config -h --help' -- "$cur") ;;
 	serve) mapfile -t COMPREPLY < <(compgen -W '--fd --socket -h --help' -- "$cur") ;;
 	diff)
 		if [[ $cur == -* ]]; then
@@ -66,7 +67,7 @@ _bvisor() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_bvisor_names)" -- "$cur")
 		fi
 		;;
-	commit | rollback | snapshot | fork | merge | export | import | log | rm)
+	commit | rollback | snapshot | fork | allow | merge | export | import | log | rm)
 		if [[ $cur == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "-n --dry-run -f --force -x --exclude -v --verbose --into --prefer --oci -c --config -o --option -h --help" -- "$cur")
 		elif ((COMP_CWORD == 2)) || [[ $sub == rm || $sub == merge ]]; then

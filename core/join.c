@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bvisor/svc/net.h>
 #include <bvisor/svc/vfs.h>
 #include <cleanup.h>
 
@@ -179,12 +180,31 @@ static int start(struct loop *l, struct join *j, const struct join_request *q, c
 	return 0;
 }
 
+/* The network policy grows; all of it, or up to the first rule that cannot be. */
+static int allow(struct loop *l, struct join *j, const struct join_request *q, int strings)
+{
+	const struct bv_net *net = (const struct bv_net *)loader_service(l->box, BV_NET_SERVICE);
+	const char *cwd;
+	int r = take_strings(j, q, strings, &cwd);
+
+	if (r == 0 && (!net || !BV_HAS(struct bv_net, net, allow)))
+		r = -EOPNOTSUPP;
+	for (uint32_t i = 0; r == 0 && i < q->argc; i++)
+		r = net->allow(net, j->argv[i]);
+	if (r < 0)
+		return refuse(j, -r);
+	control_send(j->sock, CONTROL_EXIT, 0);
+	return -ECANCELED; /* that was all */
+}
+
 static int request(struct loop *l, struct join *j)
 {
 	struct join_request q;
 	int fd[4] = {-1, -1, -1, -1}, n = receive(j, &q, fd), r = n;
 
-	if (n >= 0)
+	if (n == 1 && q.flags == JOIN_ALLOW)
+		r = allow(l, j, &q, fd[0]);
+	else if (n >= 0)
 		r = n == (q.flags & JOIN_TTY ? 2 : 4) ? start(l, j, &q, fd) : refuse(j, EPROTO);
 	for (int i = 0; i < 4; i++)
 		if (fd[i] >= 0)

@@ -47,6 +47,7 @@ int run_command(int argc, char **argv);
 int shell_command(int argc, char **argv);
 int diff_command(int argc, char **argv);
 int exec_command(int argc, char **argv);
+int allow_command(int argc, char **argv);
 int ps_command(int argc, char **argv);
 int ls_command(int argc, char **argv);
 int rm_command(int argc, char **argv);

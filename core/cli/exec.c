@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,36 +36,6 @@ struct executing {
 };
 
 /* ---- the request ---- */
-
-/* Connected to the supervisor of the sandbox, or -1 after a message. */
-static int reach(struct executing *x, const char *name)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	struct sandbox *box;
-	void *ctx;
-	const char *why = NULL;
-
-	if (named_box("exec", &x->settings, &box))
-		return -1;
-	const struct bv_store_ops *ops = named_store(box, &ctx);
-	bv_autofd int dir = ops && BV_HAS(struct bv_store_ops, ops, place) && ops->place
-	                            ? ops->place(ctx, name, &why)
-	                            : -ENOTSUP;
-	if (dir < 0)
-		(void)cli_fail("exec", "%s", why && *why ? why : strerror(-dir));
-	sandbox_free(box);
-	if (dir < 0)
-		return -1;
-	bv_autofd int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" JOIN_SOCKET, dir);
-	if (sock >= 0 && connect(sock, (struct sockaddr *)&a, sizeof(a)) == 0)
-		return bv_take_fd(&sock);
-	if (errno == ENOENT || errno == ECONNREFUSED)
-		(void)cli_fail("exec", "sandbox '%s' is not running", name);
-	else
-		(void)cli_fail("exec", "sandbox '%s': %s", name, strerror(errno));
-	return -1;
-}
 
 /* The directory to start in, as a path inside. */
 static int directory(const struct executing *x, char out[PATH_MAX])
@@ -112,22 +81,8 @@ static int ask(struct executing *x)
 	bv_autofd int text = strings(x, &q);
 	int fd[4] = {text, x->tty ? x->terminal.slave : STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	size_t n = x->tty ? 2 : 4;
-	struct iovec iov = {&q, sizeof(q)};
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(4 * sizeof(int))];
-	} control = {.head = {.cmsg_len = CMSG_LEN(n * sizeof(int)),
-	                      .cmsg_level = SOL_SOCKET,
-	                      .cmsg_type = SCM_RIGHTS}};
-	struct msghdr msg = {.msg_iov = &iov,
-	                     .msg_iovlen = 1,
-	                     .msg_control = control.room,
-	                     .msg_controllen = CMSG_SPACE(n * sizeof(int))};
 
-	if (text < 0)
-		return text;
-	memcpy(CMSG_DATA(&control.head), fd, n * sizeof(int));
-	return sendmsg(x->sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return text < 0 ? text : named_ask(x->sock, &q, fd, n);
 }
 
 /* ---- while it runs ---- */
@@ -224,7 +179,7 @@ static int run(struct executing *x, const char *name)
 	                             SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP};
 	sigset_t set;
 
-	bv_autofd int sock = reach(x, name);
+	bv_autofd int sock = named_reach("exec", &x->settings, name);
 	if (sock < 0)
 		return EXIT_BVISOR;
 	sigemptyset(&set);

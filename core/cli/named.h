@@ -28,6 +28,13 @@ int named_box(const char *cmd, const struct settings *s, struct sandbox **box);
 /* Options that all commands on names have: -1 to go on, or an exit code.  json may be NULL. */
 int named_options(const char *cmd, int argc, char **argv, struct settings *s, bool *json);
 
+/* ---- reach.c: a sandbox that runs (join.h) ---- */
+struct join_request;
+/* Connected to its supervisor, or -1 after a message. */
+int named_reach(const char *cmd, const struct settings *s, const char *name);
+/* Sends the request with n descriptors, at most 4: 0, -errno. */
+int named_ask(int sock, const struct join_request *q, const int *fd, size_t n);
+
 /* ---- patch.c ---- */
 /* The changes as a patch in git's format, which `patch -p1` and `git apply` take.  0, -errno. */
 int patch_print(const struct bv_review *review, FILE *to);

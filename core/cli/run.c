@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cleanup.h>
+#include <netrule.h>
 
 #include "named.h"
 
@@ -16,6 +17,7 @@ enum {
 	O_HIDE,
 	O_BIND,
 	O_NET,
+	O_ALLOW,
 	O_QUOTA,
 	O_WAIT_ALL,
 	O_DIFF,
@@ -41,6 +43,7 @@ static const struct option long_options[] = {
 	{"hide", required_argument, NULL, O_HIDE},
 	{"bind", required_argument, NULL, O_BIND},
 	{"net", required_argument, NULL, O_NET},
+	{"allow", required_argument, NULL, O_ALLOW},
 	{"quota", required_argument, NULL, O_QUOTA},
 	{"tty", no_argument, NULL, 't'},
 	{"wait-all", no_argument, NULL, O_WAIT_ALL},
@@ -67,6 +70,16 @@ static int parse_net(struct parse *p)
 	if (strcmp(optarg, "none") != 0 && strcmp(optarg, "host") != 0)
 		return error_set(&p->err, EINVAL, "--net: '%s' is neither none nor host", optarg);
 	return settings_add(&p->o.settings, "net", "mode", optarg, "--net", false, &p->err);
+}
+
+static int parse_allow(struct parse *p)
+{
+	struct netrule rule;
+	const char *why = netrule_parse(optarg, &rule);
+
+	if (why)
+		return error_set(&p->err, EINVAL, "--allow: '%s' %s", optarg, why);
+	return settings_add(&p->o.settings, "net", "allow", optarg, "--allow", true, &p->err);
 }
 
 static int parse_diff(struct parse *p)
@@ -129,6 +142,8 @@ static int take(struct parse *p, int c)
 		return settings_bind(s, optarg, &p->err);
 	case O_NET:
 		return parse_net(p);
+	case O_ALLOW:
+		return parse_allow(p);
 	case O_QUOTA:
 		return settings_add(s, "vfs-cow", "quota", optarg, "--quota", false, &p->err);
 	case 't':

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bvisor/svc/net.h>
 #include <bvisor/svc/vfs.h>
 #include <cleanup.h>
 #include <sanitized.h>
@@ -201,6 +202,14 @@ static void open_to_others(struct supervisor *s)
 	s->box->join_fd = bv_take_fd(&sock);
 }
 
+static int look_up_hosts(struct sandbox *box, struct bv_error *err)
+{
+	const struct bv_net *net = (const struct bv_net *)loader_service(box, BV_NET_SERVICE);
+	int r = net && BV_HAS(struct bv_net, net, look_up) ? net->look_up(net) : 0;
+
+	return r < 0 ? error_set(err, -r, "the allowed hosts: %s", strerror(-r)) : 0;
+}
+
 static int prepare(struct supervisor *s, struct bv_error *err)
 {
 	struct config *config;
@@ -214,6 +223,8 @@ static int prepare(struct supervisor *s, struct bv_error *err)
 	r = choose_cwd(s, vfs, err);
 	if (r == 0 && check_tmpdir(s, vfs) < 0)
 		r = error_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = look_up_hosts(s->box, err);
 	if (r == 0)
 		open_to_others(s);
 	return r;

@@ -24,6 +24,9 @@ static int version_command(int argc, char **argv);
 	"      --hide PATH          do not show PATH\n"                                          \
 	"      --bind SRC:DST[:ro|:rw]  show the host's SRC at DST\n"                            \
 	"      --net none|host      network of the guest (default: none)\n"                      \
+	"      --allow WHERE        what it reaches all the same; may be repeated: HOST, "       \
+	"HOST:PORT,\n"                                                                           \
+	"                           ADDRESS/BITS, ADDRESS:LOW-HIGH, [IPV6]:PORT\n"               \
 	"      --quota SIZE         how much the guest may write (64M, 2G; default: no limit)\n" \
 	"      --name NAME          keep the sandbox under this name and go on in it\n"          \
 	"  -t, --tty                give the guest a terminal of its own\n"                      \
@@ -106,6 +109,10 @@ static const struct command commands[] = {
          "NAME is a sandbox of run --name.  The command sees what the others see, and ends with\n"
          "the sandbox.  Exit codes are as of run.\n",
          exec_command},
+	{"allow", "[OPTION...] NAME WHERE...", "let a sandbox that runs reach more of the network",
+         CONFIG_HELP "  -h, --help               show this\n\n"
+                     "WHERE is as for run --allow.  It holds until the sandbox ends.\n",
+         allow_command},
 	{"ps", "[OPTION...] [NAME...]", "the kept sandboxes that run, and their processes",
          "      --json               print JSON\n" CONFIG_HELP
          "  -h, --help               show this\n",
@@ -120,6 +127,7 @@ static const struct command commands[] = {
          "      --name NAME          keep the sandbox under this name (default: forget it at the "
          "end)\n"
          "      --net none|host      network of the commands (default: none)\n"
+         "      --allow WHERE        what they reach all the same, as for run; may be repeated\n"
          "      --hide PATH          do not show PATH\n"
          "      --quota SIZE         how much may be written\n"
          "      --env-all            pass the host's whole environment\n"

@@ -477,15 +477,12 @@ static void append(json_t *params, const char *key, const char *value)
 
 int mcp_command(int argc, char **argv)
 {
-	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-	                                        {"net", required_argument, NULL, 'N'},
-	                                        {"hide", required_argument, NULL, 'H'},
-	                                        {"quota", required_argument, NULL, 'q'},
-	                                        {"env-all", no_argument, NULL, 'e'},
-	                                        {"config", required_argument, NULL, 'c'},
-	                                        {"yes", no_argument, NULL, 'y'},
-	                                        {"help", no_argument, NULL, 'h'},
-	                                        {0}};
+	static const struct option options[] = {
+		{"name", required_argument, NULL, 'n'},   {"net", required_argument, NULL, 'N'},
+		{"allow", required_argument, NULL, 'A'},  {"hide", required_argument, NULL, 'H'},
+		{"quota", required_argument, NULL, 'q'},  {"env-all", no_argument, NULL, 'e'},
+		{"config", required_argument, NULL, 'c'}, {"yes", no_argument, NULL, 'y'},
+		{"help", no_argument, NULL, 'h'},         {0}};
 	struct mcp m = {.params = json_object(), .later = json_array()};
 	char temp[64], cwd[4096];
 	bv_autofree char *line = NULL;
@@ -500,6 +497,9 @@ int mcp_command(int argc, char **argv)
 			break;
 		case 'N':
 			json_object_set_new(m.params, "net", json_string(optarg));
+			break;
+		case 'A':
+			append(m.params, "allow", optarg);
 			break;
 		case 'H':
 			append(m.params, "hide", optarg);

@@ -30,8 +30,8 @@ struct job {
 	int out, err; /* memory files */
 };
 
-static const char *const allowed[] = {"diff", "commit", "rollback", "snapshot", "fork",  "merge",
-                                      "log",  "ls",     "rm",       "export",   "import"};
+static const char *const allowed[] = {"diff", "commit", "rollback", "snapshot", "fork",   "merge",
+                                      "log",  "ls",     "rm",       "export",   "import", "allow"};
 
 static _Noreturn void become(char **argv, int argc, int out, int err, pid_t parent, int tries)
 {

@@ -50,11 +50,11 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-	{"name", "", NAME},           {"config", "-c", TEXT},         {"options", "-o", PAIRS},
-	{"rw", "--rw", TEXTS},        {"ro", "--ro", TEXTS},          {"hide", "--hide", TEXTS},
-	{"bind", "--bind", TEXTS},    {"net", "--net", TEXT},         {"quota", "--quota", TEXT},
-	{"env", "-e", PAIRS},         {"env_all", "--env-all", FLAG}, {"cwd", "-C", TEXT},
-	{"temporary", "", TEMPORARY},
+	{"name", "", NAME},         {"config", "-c", TEXT},       {"options", "-o", PAIRS},
+	{"rw", "--rw", TEXTS},      {"ro", "--ro", TEXTS},        {"hide", "--hide", TEXTS},
+	{"bind", "--bind", TEXTS},  {"net", "--net", TEXT},       {"allow", "--allow", TEXTS},
+	{"quota", "--quota", TEXT}, {"env", "-e", PAIRS},         {"env_all", "--env-all", FLAG},
+	{"cwd", "-C", TEXT},        {"temporary", "", TEMPORARY},
 };
 
 bool words_text(const json_t *value)

@@ -33,7 +33,8 @@ static int may_bind_inside(struct net *m, const struct sock *s, const struct add
 		return -EADDRNOTAVAIL;
 	if (shares && addr_port(a) != 0 && owner_is_foreign(m, protocol, a))
 		return -EADDRINUSE;
-	return 0;
+	/* A stream hears nothing before listen(2), and may yet be meant to go beyond. */
+	return s->type == SOCK_STREAM ? 0 : sock_tie(s);
 }
 
 static int bind_inet(struct net *m, struct bv_call *call, const struct sock *s, struct addr *a)

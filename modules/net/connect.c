@@ -116,7 +116,7 @@ static void work_inet(void *arg)
 	int64_t ms = c->limit.tv_sec * 1000 + (c->limit.tv_usec + 999) / 1000;
 
 	if (!c->begun) {
-		/* Mode host only: it needs no look at the receiver. */
+		/* Beyond the loopback, where it needs no look at the receiver. */
 		c->result = begin(c);
 		if (!unfinished(c->result))
 			return;
@@ -149,7 +149,7 @@ static enum bv_verdict connect_waiting(struct connecting *c, struct bv_call *cal
 	struct net *m = c->net;
 	bool unix_domain = c->sock.domain == AF_UNIX;
 
-	if (unix_domain || m->mode == NET_NONE || addr_scope(&c->target.to) != ADDR_BEYOND) {
+	if (unix_domain || addr_scope(&c->target.to) != ADDR_BEYOND) {
 		c->result = unix_domain ? m->host->as_guest(call) : 0;
 		if (c->result >= 0)
 			c->result = begin(c);

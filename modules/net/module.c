@@ -4,7 +4,8 @@
  * except where a call names its destination: that is judged on a copy and done by the supervisor
  * on a duplicate of the guest's socket.
  *
- *   mode none   Internet sockets work on the loopback, among the processes of the sandbox
+ *   mode none   Internet sockets work on the loopback, among the processes of the sandbox, and reach
+ *               what `allow` names
  *   mode host   the host's network as an unprivileged process has it
  *
  * In both, AF_UNIX sockets live in the virtual tree and in a name space of their own; those of
@@ -19,16 +20,23 @@
 
 static const struct bv_option options[] = {
 	{.key = "mode",
-	 .type = BV_OPT_ENUM,
-	 .offset = offsetof(struct net_conf, mode),
-	 .def = "none",
-	 .choices = "none|host",
-	 .help = "none: only the sandbox's own loopback; host: the host's network."},
+         .type = BV_OPT_ENUM,
+         .offset = offsetof(struct net_conf, mode),
+         .def = "none",
+         .choices = "none|host",
+         .help = "none: only the sandbox's own loopback; host: the host's network."},
 	{.key = "netlink",
-	 .type = BV_OPT_BOOL,
-	 .offset = offsetof(struct net_conf, netlink),
-	 .def = "no",
-	 .help = "In mode none: guests may ask the kernel for interfaces and routes, and see the host's."},
+         .type = BV_OPT_BOOL,
+         .offset = offsetof(struct net_conf, netlink),
+         .def = "no",
+         .help = "In mode none: guests may ask the kernel for interfaces and routes, and see the "
+                 "host's."},
+	{.key = "allow",
+         .type = BV_OPT_WORDS,
+         .offset = offsetof(struct net_conf, allow),
+         .help = "In mode none: what can be reached beyond the sandbox, as HOST, HOST:PORT, "
+                 "ADDRESS, ADDRESS/BITS, "
+                 "ADDRESS:LOW-HIGH, [IPV6]:PORT."},
 };
 
 static const struct bv_need needs[] = {
@@ -58,6 +66,7 @@ static void fini(void *self)
 
 	unix_fini(m);
 	owner_fini(m);
+	allow_fini(m);
 	free(m);
 }
 
@@ -83,6 +92,10 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 		host->fail(host_self, "mode none needs a loopback device named lo");
 		r = -ENODEV;
 	}
+	if (r >= 0)
+		r = allow_init(m, &c->allow);
+	if (r >= 0)
+		r = allow_provide(m);
 	if (r >= 0)
 		r = rules_register(m);
 	if (r < 0) {

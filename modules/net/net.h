@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <bvisor/module.h>
+#include <bvisor/svc/net.h>
 #include <bvisor/svc/vfs.h>
 #include <cleanup.h>
 
@@ -15,6 +16,7 @@ enum net_mode { NET_NONE, NET_HOST };
 
 struct net_conf {
 	int mode, netlink;
+	struct bv_strings allow;
 };
 
 struct owned;
@@ -51,6 +53,11 @@ struct net {
 	size_t next_peer;
 	uint32_t lost[NET_LOST]; /* ring: connected, but a signal took the answer */
 	size_t next_lost;
+	bool may_allow; /* new sockets are not tied to the loopback device from the start */
+	struct netrule *rules; /* mode none: what may be reached all the same */
+	size_t n_rules;
+	const struct bv_strings *texts; /* of the ini; borrowed */
+	struct bv_net service;
 };
 
 /* ---- sock.c: a guest's socket, duplicated ---- */
@@ -66,6 +73,8 @@ void sock_put(struct sock *s);
 #define bv_autosock __attribute__((cleanup(sock_put)))
 bool sock_is_inet(const struct sock *s);
 int sock_option(int fd, int level, int name); /* an int option's value, or -errno */
+/* Mode none: from now on nothing reaches or leaves an Internet socket but over the loopback device. */
+int sock_tie(const struct sock *s);
 bool sock_blocks(const struct sock *s); /* O_NONBLOCK is not set */
 /* Copies a guest's address: 0, -EINVAL, -EFAULT. */
 int sock_read_addr(struct net *m, struct bv_call *call, uint64_t at, int len, struct addr *out);
@@ -152,6 +161,12 @@ int message_try(struct message *s, struct bv_call *call);
 enum bv_verdict message_answer(struct message *s, struct bv_call *call, int r);
 /* Tries; waits on a worker where the guest would wait; answers.  Takes s. */
 enum bv_verdict message_send(struct message *s, struct bv_call *call);
+
+/* ---- allow.c ---- */
+int allow_init(struct net *m, const struct bv_strings *texts);
+int allow_provide(struct net *m);
+void allow_fini(struct net *m);
+bool allow_fits(const struct net *m, const struct addr *to);
 
 /* ---- rules.c ---- */
 int rules_register(struct net *m);

@@ -38,6 +38,7 @@
 #define FASTOPEN_NO_COOKIE 34 /* TCP_FASTOPEN_NO_COOKIE, since 4.15 */
 #define MULTIPATH 262 /* IPPROTO_MPTCP, since 5.6 */
 /* Not in every libc yet. */
+#define BIND_TO_IFINDEX 62 /* SO_BINDTOIFINDEX, since 5.1 */
 #define PASS_PIDFD 76 /* SO_PASSPIDFD, since 6.5 */
 #define PEER_PIDFD 77 /* SO_PEERPIDFD, since 6.5 */
 
@@ -66,14 +67,24 @@ static const struct bv_rule none_rules[] = {
 	ASK("socket", 2, IS(0, AF_INET), TYPE(SOCK_DGRAM)),
 	ASK("socket", 2, IS(0, AF_INET6), TYPE(SOCK_STREAM)),
 	ASK("socket", 2, IS(0, AF_INET6), TYPE(SOCK_DGRAM)),
+	/* sock.c ties sockets to the loopback device; a guest must not be first with another one. */
+	REFUSE("setsockopt", EPERM, 2, IS(1, SOL_SOCKET), IS(2, SO_BINDTODEVICE)),
+	REFUSE("setsockopt", EPERM, 2, IS(1, SOL_SOCKET), IS(2, BIND_TO_IFINDEX)),
+	/* A source route leads elsewhere first than to the address that was looked at. */
+	REFUSE("setsockopt", EPERM, 2, IS(1, IPPROTO_IP), IS(2, IP_OPTIONS)),
+	REFUSE("setsockopt", EPERM, 2, IS(1, IPPROTO_IPV6), IS(2, IPV6_RTHDR)),
+	REFUSE("setsockopt", EPERM, 3, IS(1, IPPROTO_IPV6), FROM(2, IPV6_2292PKTINFO),
+               UPTO(2, IPV6_2292PKTOPTIONS)),
 	/* With these the connection is made later, without another look at who receives. */
 	REFUSE("setsockopt", EOPNOTSUPP, 2, IS(1, IPPROTO_TCP), IS(2, FASTOPEN_CONNECT)),
 	REFUSE("setsockopt", EOPNOTSUPP, 2, IS(1, IPPROTO_TCP), IS(2, FASTOPEN_NO_COOKIE)),
 	/* Joining a group makes the host itself announce it on its networks. */
-	REFUSE("setsockopt", ENODEV, 3, IS(1, IPPROTO_IP), FROM(2, IP_ADD_MEMBERSHIP), UPTO(2, MCAST_MSFILTER)),
+	REFUSE("setsockopt", ENODEV, 3, IS(1, IPPROTO_IP), FROM(2, IP_ADD_MEMBERSHIP),
+               UPTO(2, MCAST_MSFILTER)),
 	REFUSE("setsockopt", ENODEV, 2, IS(1, IPPROTO_IPV6), IS(2, IPV6_JOIN_GROUP)),
 	REFUSE("setsockopt", ENODEV, 2, IS(1, IPPROTO_IPV6), IS(2, IPV6_JOIN_ANYCAST)),
-	REFUSE("setsockopt", ENODEV, 3, IS(1, IPPROTO_IPV6), FROM(2, MCAST_JOIN_GROUP), UPTO(2, MCAST_MSFILTER)),
+	REFUSE("setsockopt", ENODEV, 3, IS(1, IPPROTO_IPV6), FROM(2, MCAST_JOIN_GROUP),
+               UPTO(2, MCAST_MSFILTER)),
 };
 
 static const struct bv_rule common_rules[] = {

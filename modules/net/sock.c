@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -107,9 +108,26 @@ static int plain_protocol(int type, int protocol)
 }
 
 /*
+ * Untying needs CAP_NET_RAW, which no guest has; without it the device can be set once (socket(7),
+ * SO_BINDTODEVICE, since 5.7), which rules.c keeps guests from.
+ */
+int sock_tie(const struct sock *s)
+{
+	char device[IFNAMSIZ] = "";
+	socklen_t len = sizeof(device);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, device, &len) < 0)
+		return -errno;
+	if (strcmp(device, "lo") == 0)
+		return 0;
+	return setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0 ? -errno : 0;
+}
+
+/*
  * Mode none: the socket is ours and tied to the loopback device, so that even a wildcard bind
- * hears nothing from outside and nothing leaves the host.  Untying needs CAP_NET_RAW, which no
- * guest has (socket(7), SO_BINDTODEVICE; without the capability it can be set once since 5.7).
+ * hears nothing from outside and nothing leaves the host.  Where something beyond may be reached
+ * that comes as soon as the socket could hear: at bind(2) or the first datagram to the loopback, for
+ * streams at listen(2); connect(2) and sendto(2) see to where it speaks.
  */
 BV_SYSCALL(socket)
 {
@@ -129,7 +147,8 @@ BV_SYSCALL(socket)
 	if (r < 0)
 		return host->reply(call, r);
 	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0)
+	if (fd < 0 ||
+	    (!m->may_allow && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0))
 		return host->reply(call, -errno);
 	return host->reply_fd(call, bv_take_fd(&fd), type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 }
@@ -156,7 +175,9 @@ BV_SYSCALL(listen)
 	 */
 	if (!sock_is_inet(&s))
 		return BV_CONTINUE;
-	r = owner_remember(m, s.cookie);
+	r = sock_tie(&s);
+	if (r >= 0)
+		r = owner_remember(m, s.cookie);
 	if (r >= 0)
 		r = listen(s.fd, backlog < 0 || backlog >= BACKLOG_SMALL ? BACKLOG_LARGE : backlog) < 0 ? -errno : 0;
 	return m->host->reply(call, r);

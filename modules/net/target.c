@@ -52,7 +52,7 @@ static const struct addr *own_name(const struct sock *s, const struct addr *to, 
 	return buf;
 }
 
-/* Mode none: the loopback, and there only what belongs to the sandbox. */
+/* Mode none: what is allowed, and of the loopback what belongs to the sandbox. */
 static int inside(struct net *m, const struct sock *s, struct target *t, enum target_use use)
 {
 	const struct addr *a = &t->to;
@@ -61,9 +61,11 @@ static int inside(struct net *m, const struct sock *s, struct target *t, enum ta
 	int protocol = s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 
 	if (addr_scope(a) == ADDR_BEYOND)
-		return -ENETUNREACH;
+		return allow_fits(m, a) ? 0 : -ENETUNREACH;
 	addr_unmap(a, &to);
 	addr_any_to_loopback(&to);
+	if (protocol == IPPROTO_UDP && sock_tie(s) < 0)
+		return -ENETUNREACH;
 	if (protocol == IPPROTO_UDP)
 		from = own_name(s, &to, &name);
 	t->inside = true;
@@ -79,6 +81,8 @@ static int inside(struct net *m, const struct sock *s, struct target *t, enum ta
 	case RECEIVER_NONE:
 		break;
 	}
+	if (allow_fits(m, &to))
+		return 0;
 	/* A datagram to a port that nobody has is lost without a word, udp(7). */
 	return use == TARGET_SEND && protocol == IPPROTO_UDP ? TARGET_DROP : -ECONNREFUSED;
 }

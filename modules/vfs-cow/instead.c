@@ -11,11 +11,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <strbuf.h>
+
 #include "vfs.h"
 
 struct instead {
 	struct instead *next;
-	int fd;
+	int fd; /* -1: could not be made */
+	char *body, *more; /* body NULL: the host's */
+	size_t body_size, more_size;
 	size_t len;
 	char path[];
 };
@@ -38,6 +42,7 @@ static int make(const char *path, const void *bytes, size_t n, const struct stat
 	bv_autofd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
+	errno = 0;
 	if (write(fd, bytes, n) != (ssize_t)n || fchmod(fd, st->st_mode & 0777) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return errno ? -errno : -EIO;
@@ -48,7 +53,65 @@ static int make(const char *path, const void *bytes, size_t n, const struct stat
 	return bv_take_fd(&fd);
 }
 
-int instead_add(struct vfs *v, const char *path, const void *bytes, size_t n)
+static struct instead *of_path(struct vfs *v, const char *path, size_t len)
+{
+	struct instead *i = v->instead;
+
+	while (i && (i->len != len || memcmp(i->path, path, len) != 0))
+		i = i->next;
+	if (i)
+		return i;
+	i = calloc(1, sizeof(*i) + len + 1);
+	if (!i)
+		return NULL;
+	memcpy(i->path, path, len + 1);
+	i->len = len;
+	i->fd = -1;
+	i->next = v->instead;
+	v->instead = i;
+	return i;
+}
+
+/* What the host's own file holds. */
+static int read_host(const char *path, struct strbuf *out)
+{
+	bv_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char buf[4096];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		strbuf_add(out, buf, (size_t)n);
+	return n < 0 ? -errno : 0;
+}
+
+/* The file anew, of both parts; an old one stays as it is when that fails. */
+static int renew(struct instead *i, const struct stat *st)
+{
+	bv_autostrbuf struct strbuf all = {0};
+	int r = 0;
+
+	if (i->body)
+		strbuf_add(&all, i->body, i->body_size);
+	else
+		r = read_host(i->path, &all);
+	if (r == 0 && i->more_size && all.len && all.data[all.len - 1] != '\n')
+		strbuf_puts(&all, "\n");
+	if (i->more_size)
+		strbuf_add(&all, i->more, i->more_size);
+	if (r < 0 || all.failed)
+		return r < 0 ? r : -ENOMEM;
+	int fd = make(i->path, all.data ? all.data : "", all.len, st);
+	if (fd < 0)
+		return fd;
+	if (i->fd >= 0)
+		close(i->fd);
+	i->fd = fd;
+	return 0;
+}
+
+static int set(struct vfs *v, const char *path, const void *bytes, size_t n, bool more)
 {
 	size_t len = strlen(path);
 	struct stat st;
@@ -57,21 +120,28 @@ int instead_add(struct vfs *v, const char *path, const void *bytes, size_t n)
 		return -EINVAL;
 	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return -ENOENT;
-	struct instead *i = calloc(1, sizeof(*i) + len + 1);
-	if (!i)
+	struct instead *i = of_path(v, path, len);
+	char *copy = malloc(n + 1);
+	if (!i || !copy) {
+		free(copy);
 		return -ENOMEM;
-	i->fd = make(path, bytes, n, &st);
-	if (i->fd < 0) {
-		int r = i->fd;
-
-		free(i);
-		return r;
 	}
-	memcpy(i->path, path, len + 1);
-	i->len = len;
-	i->next = v->instead;
-	v->instead = i;
-	return 0;
+	memcpy(copy, bytes, n);
+	char **part = more ? &i->more : &i->body;
+	free(*part);
+	*part = copy;
+	*(more ? &i->more_size : &i->body_size) = n;
+	return renew(i, &st);
+}
+
+int instead_add(struct vfs *v, const char *path, const void *bytes, size_t n)
+{
+	return set(v, path, bytes, n, false);
+}
+
+int instead_append(struct vfs *v, const char *path, const void *bytes, size_t n)
+{
+	return set(v, path, bytes, n, true);
 }
 
 void instead_free(struct vfs *v)
@@ -80,7 +150,10 @@ void instead_free(struct vfs *v)
 		struct instead *i = v->instead;
 
 		v->instead = i->next;
-		close(i->fd);
+		if (i->fd >= 0)
+			close(i->fd);
+		free(i->body);
+		free(i->more);
 		free(i);
 	}
 }

@@ -199,6 +199,13 @@ static int svc_instead(const struct bv_vfs *svc, struct bv_self *self, const cha
 	return instead_add(vfs_of(svc), path, bytes, n);
 }
 
+static int svc_append(const struct bv_vfs *svc, struct bv_self *self, const char *path,
+                      const void *bytes, size_t n)
+{
+	(void)self;
+	return instead_append(vfs_of(svc), path, bytes, n);
+}
+
 const struct bv_vfs vfs_service = {
 	.head = BV_HEAD(SERVICE, struct bv_vfs),
 	.mount = svc_mount,
@@ -207,4 +214,5 @@ const struct bv_vfs vfs_service = {
 	.open_read = svc_open_read,
 	.created = svc_created,
 	.instead = svc_instead,
+	.append = svc_append,
 };

@@ -214,6 +214,7 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 #define INSTEAD_NAME "bv-instead:"
 /* As the service's instead(): 0 or -errno. */
 int instead_add(struct vfs *v, const char *path, const void *bytes, size_t n);
+int instead_append(struct vfs *v, const char *path, const void *bytes, size_t n);
 /* What takes the place of the host's file at this virtual path: a descriptor, borrowed; -1: nothing. */
 int instead_fd(const struct vfs *v, const char *path, size_t len);
 void instead_free(struct vfs *v);

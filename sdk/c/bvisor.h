@@ -65,6 +65,8 @@ struct bvisor_policy {
 	const char *cwd; /* where commands start; NULL: this program's directory */
 	const char *config; /* a bvisor.ini */
 	const char *const *options; /* "section.key=value" */
+	const char *const
+		*allow; /* what it reaches all the same: "registry.npmjs.org:443", "10.0.0.0/8" */
 };
 
 /* policy: NULL: all defaults. */
@@ -162,6 +164,13 @@ BVISOR_API int bvisor_rename(struct bvisor_sandbox *sb, const char *from, const 
                              struct bvisor_error *e);
 BVISOR_API int bvisor_remove(struct bvisor_sandbox *sb, const char *path, int recursive,
                              struct bvisor_error *e);
+
+/* ---- network ---- */
+
+/* Lets it reach more, from now on: "HOST", "HOST:PORT", "ADDRESS/BITS", "ADDRESS:LOW-HIGH", "[IPV6]:PORT".  Hosts are
+ * looked up now, outside, and found inside through /etc/hosts.  where: ends with NULL. */
+BVISOR_API int bvisor_allow(struct bvisor_sandbox *sb, const char *const *where,
+                            struct bvisor_error *e);
 
 /* ---- review, while no command runs ("busy") ---- */
 

@@ -57,6 +57,7 @@ static int policy_params(json_t *to, const struct bvisor_policy *p, struct bviso
 		{"bind", NULL, p->bind, NULL},     {"net", p->net, NULL, NULL},
 		{"quota", p->quota, NULL, NULL},   {"env", NULL, NULL, p->env},
 		{"config", p->config, NULL, NULL}, {"options", NULL, NULL, p->options},
+		{"allow", NULL, p->allow, NULL},
 	};
 	int r = 0;
 
@@ -303,6 +304,33 @@ static json_t *review(struct bvisor_sandbox *sb, json_t *argv, struct bvisor_err
 		return NULL;
 	}
 	return result;
+}
+
+int bvisor_allow(struct bvisor_sandbox *sb, const char *const *where, struct bvisor_error *e)
+{
+	if (sandbox_ready(sb, e) < 0)
+		return -1;
+	if (!where || !*where)
+		return 0;
+	json_t *argv = json_pack("[s, s, s]", "allow", "--", sb->name), *words = json_words(where);
+	json_t *known = json_object_get(sb->params, "allow");
+	if (!words || json_array_extend(argv, words) < 0) {
+		json_decref(words);
+		json_decref(argv);
+		return fail(e, "invalid", EINVAL, "a place is no UTF-8");
+	}
+	json_t *result =
+		link_call(sb->link, "command",
+	                  json_pack("{s:o, s:b}", "argv", argv, "temporary", sb->temporary), e);
+	int r = result ? command_failed(result, e) : -1;
+	/* And when it is opened again. */
+	if (r == 0 && known)
+		json_array_extend(known, words);
+	else if (r == 0)
+		json_object_set(sb->params, "allow", words);
+	json_decref(words);
+	json_decref(result);
+	return r;
 }
 
 char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, struct bvisor_error *e)

@@ -67,6 +67,26 @@ out("what is denied stays denied", execute("box", "sh", "-c", "chroot / true 2>&
 out("its own process group and session", execute("box", "sh", "-c", "ps -o pgid=,sid= -p $$ | awk '{print ($1 == $2)}'"), "1\n")
 out("no descriptor of ours", execute("box", "sh", "-c", "ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ")
 
+# More of the network.
+server = socket.create_server(("127.0.0.1", 0))
+port = server.getsockname()[1]
+reach = ("python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}), 5); print('connected')")
+ok(b"ConnectionRefused" in execute("box", *reach).stderr, "a service of the host is out of reach")
+r = run("allow", "box", f"127.0.0.1:{port}", "192.0.2.0/24:80-81", "[2001:db8::1]:443")
+ok((r.status, r.out, r.err) == (0, b"", b""), "until it is allowed", [r.err])
+out("and for those that are there already", execute("box", *reach), "connected\n")
+ok(run("allow", "box", f"127.0.0.1:{port}").status == 0, "twice is once")
+r = run("allow", "box", "127.0.0.1:1", "no-such-host.invalid")
+ok(r.status == 125 and b"'no-such-host.invalid' cannot be reached" in r.err, "all or nothing", [r.err])
+with open("/etc/hosts", "rb") as f:
+    hosts = f.read()
+if run("allow", "box", "localhost").status == 0 and socket.gethostname() != "localhost":
+    r = run("allow", "box", socket.gethostname())
+    if r.status == 0:
+        ok(execute("box", "getent", "hosts", socket.gethostname()).returncode == 0, "a host is found by its name")
+with open("/etc/hosts", "rb") as f:
+    ok(f.read() == hosts, "and the host's own file is as before")
+
 # Together.
 p = popen("box", "sh", "-c", "mkfifo pipe; echo ready; cat <pipe")
 p.stdout.readline()
@@ -148,6 +168,13 @@ def strings(data):
     fd = os.memfd_create("x")
     os.write(fd, data)
     return fd
+
+
+for what, data in (("no rule", b"\0x\0"), ("a rule that is none", b"\0- 1.2.3.4/33 1-2\0"), ("cut", b"\0- 1.2.3.4/32 1-2")):
+    fd = strings(data)
+    answer = say(struct.pack("<IIII", 0x316e6a62, 2, 1, 0), fd)
+    ok(answer is not None and answer[0] == 100, f"allow: {what}", [answer])
+    os.close(fd)
 
 
 null = os.open("/dev/null", os.O_RDWR)

@@ -284,6 +284,11 @@ static void review(struct bvisor *b)
 	ok(sb && says(sb, "echo more >>one; rm two; echo new >three; sleep 100 & echo", "\n"),
 	   "changes are made");
 	ok(holds("one", "1\n") && holds("two", "2\n"), "inside");
+	const char *const where[] = {"192.0.2.1:80", "10.0.0.0/8", NULL}, *const nowhere[] = {"*.x",
+	                                                                                      NULL};
+	ok(bvisor_allow(sb, where, &e) == 0 && bvisor_allow(sb, NULL, &e) == 0,
+	   "the network grows");
+	ok(bvisor_allow(sb, nowhere, &e) < 0 && is("sandbox", 0), "by what is a place");
 	text = bvisor_diff(sb, "json", &e);
 	ok(text && strstr(text, "/three\"") && strstr(text, "/two\""), "they are listed");
 	free(text);

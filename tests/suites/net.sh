@@ -172,6 +172,100 @@ raw EPERM
 packet EPERM
 interfaces True"
 
+	# What --allow names, and only that.  An address beyond the loopback is the host's own, if it has one.
+	inside "a host's loopback service that is allowed" "--allow 127.0.0.1:$(sed 's/TCP=\([0-9]*\) .*/\1/' <<<"$ports")" '
+attempt("tcp", lambda: conn(I, S, ("127.0.0.1", TCP)))
+attempt("zero", lambda: conn(I, S, ("0.0.0.0", TCP)))
+attempt("mapped", lambda: conn(I6, S, ("::ffff:127.0.0.1", TCP)))
+attempt("its neighbour", lambda: conn(I, S, ("127.0.0.2", ANY)))
+attempt("another port", lambda: conn(I, S, ("127.0.0.1", SHARED)))
+attempt("udp", lambda: conn(I, D, ("127.0.0.1", UDP)))
+attempt("outside", lambda: conn(I, S, ("192.0.2.1", 80)))
+l = socket.socket(); l.bind(("0.0.0.0", 0)); l.listen()
+attempt("its own", lambda: conn(I, S, ("127.0.0.1", l.getsockname()[1])))
+print("tied", l.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16))
+u = socket.socket(I, D); u.bind(("0.0.0.0", 0))
+print("tied", u.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16))
+c = socket.socket()
+for level, name, value in ((socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo"), (socket.SOL_SOCKET, 62, 1), (0, 4, bytes([131, 7, 4, 127, 0, 0, 1, 0]))):
+    attempt("option", lambda: c.setsockopt(level, name, value))
+c = socket.socket(I6)
+attempt("option", lambda: c.setsockopt(41, 57, bytes(24)))
+attempt("option", lambda: c.setsockopt(41, 6, bytes(24)))' "\
+tcp connected
+zero connected
+mapped connected
+its neighbour ECONNREFUSED
+another port ECONNREFUSED
+udp ECONNREFUSED
+outside ENETUNREACH
+its own connected
+tied b'lo\\x00'
+tied b'lo\\x00'
+option EPERM
+option EPERM
+option EPERM
+option EPERM
+option EPERM"
+	own=$(python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("192.0.2.1", 9)); print(s.getsockname()[0])' 2>/dev/null)
+	if [[ $own && $own != 127.* ]]; then
+		port=$(sed 's/.* ANY=\([0-9]*\) .*/\1/' <<<"$ports")
+		beyond='
+attempt("allowed", lambda: conn(I, S, ("'$own'", ANY)))
+def later():
+    s = socket.socket(); s.setblocking(False)
+    import select
+    r = s.connect_ex(("'$own'", ANY)); select.select([], [s], [], 5)
+    return s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), s.recv(4) if select.select([s], [], [], 5)[0] else 0
+attempt("without waiting", later)
+attempt("bound first", lambda: (lambda s: (s.bind(("0.0.0.0", 0)), s.connect(("'$own'", ANY)), "connected")[2])(socket.socket()))
+attempt("another port", lambda: conn(I, S, ("'$own'", SHARED)))
+u = socket.socket(I, D)
+attempt("udp", lambda: u.sendto(b"x", ("'$own'", ANY)))
+attempt("udp elsewhere", lambda: u.sendto(b"x", ("192.0.2.1", 53)))'
+		told='allowed connected
+without waiting (0, b'"'host'"')
+bound first connected
+another port ENETUNREACH
+udp 1
+udp elsewhere ENETUNREACH'
+		inside "an address that is allowed" "--allow $own:$port" "$beyond" "$told"
+		inside "a network that is allowed" "--allow $own/24:$port-$port" "$beyond" "$told"
+		: >"$work/hits"
+		inside "an address of which the port changes during the call" "--allow $own:1" '
+import ctypes, struct, threading
+libc = ctypes.CDLL(None, use_errno=True)
+a = lambda port: struct.pack("=H", I) + struct.pack("!H", port) + socket.inet_aton("'$own'") + bytes(8)
+buf = ctypes.create_string_buffer(a(1), 16)
+stop = False
+def flip():
+    while not stop:
+        ctypes.memmove(buf, a(ANY), 16)
+        ctypes.memmove(buf, a(1), 16)
+t = threading.Thread(target=flip); t.start()
+got = 0
+for _ in range(2000):
+    s = socket.socket(I, S)
+    got += libc.connect(s.fileno(), buf, 16) == 0
+    s.close()
+stop = True
+t.join()
+print("connected", got)' "connected 0"
+		[[ ! -s $work/hits ]]
+		ok $? "the host's server heard nothing" "$(cat "$work/hits")"
+	else
+		skip "allowed addresses" "this machine has no address but the loopback's"
+	fi
+	# A name that the host knows is found inside at the same address.
+	known=$(getent ahostsv4 localhost | awk 'NR == 1 { print $1 }')
+	if [[ $known ]]; then
+		inside "a host that is allowed by name" "--allow LocalHost.:$(sed 's/TCP=\([0-9]*\) .*/\1/' <<<"$ports")" '
+attempt("by name", lambda: (socket.create_connection(("localhost", TCP), 5), "connected")[1])
+attempt("another port", lambda: conn(I, S, ("127.0.0.1", SHARED)))' "\
+by name connected
+another port ECONNREFUSED"
+	fi
+
 	# Two sandboxes at once: what one offers the other does not see, by any kind of name.
 	fresh
 	(box python3 -c '

@@ -45,6 +45,13 @@ if [[ $(native bash -c "$fetch" 2>/dev/null) == true* ]]; then
 	limit=120
 	options=(--net host)
 	check "npm install from the registry with --net host" "$fetch" $'true\nis-number'
+	registry=$(npm config get registry 2>/dev/null)
+	host=${registry#*://}
+	host=${host%%/*}
+	if [[ ! ${https_proxy-}${HTTPS_PROXY-}${http_proxy-}$(npm config get proxy https-proxy | grep -v null) ]]; then
+		options=(--allow "$host")
+		check "npm install from the registry, and only from there" "$fetch" $'true\nis-number'
+	fi
 	options=()
 	[[ ${NATIVE-} ]] || check "and without it: no network" "timeout 60 node -e 'require(\"net\").connect(443, \"192.0.2.1\").on(\"error\", e => console.log(e.code))'" ENETUNREACH
 else

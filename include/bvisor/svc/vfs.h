@@ -83,6 +83,10 @@ struct bv_vfs {
 	 * -ENOENT: the host has no regular file there, and nothing is shown. */
 	int (*instead)(const struct bv_vfs *vfs, struct bv_self *self, const char *path,
 	               const void *bytes, size_t n);
+	/* Shows these bytes behind those of instead(), or behind the host's own; what was appended there
+	 * before goes.  At any time: who has opened the file keeps what it was.  As instead(). */
+	int (*append)(const struct bv_vfs *vfs, struct bv_self *self, const char *path,
+	              const void *bytes, size_t n);
 };
 
 #endif

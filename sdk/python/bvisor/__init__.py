@@ -11,9 +11,9 @@ from .errors import (BvisorError, CommandError, ConflictError, LimitExceeded, Po
                      UnsupportedHost)
 from .files import FileEvent, FileInfo, Watch
 from .process import CommandResult, Process
-from .sandbox import Sandbox, Stats
+from .sandbox import Network, Sandbox, Stats
 from .shell import Shell
 
 __version__ = "0.1.0"
-__all__ = ["AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileEvent", "FileInfo", "LimitExceeded",
+__all__ = ["AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileEvent", "FileInfo", "LimitExceeded", "Network",
            "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "Shell", "Stats", "TimeoutError", "UnsupportedHost", "Watch"]

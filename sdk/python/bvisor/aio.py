@@ -250,6 +250,10 @@ class AsyncSandbox:
         result = await _killing(process, data)
         return result.check() if check else result
 
+    async def allow(self, *where: str) -> None:
+        """As Sandbox.network.allow()."""
+        await self._call(lambda: self.sandbox.network.allow(*where))
+
     async def stats(self) -> Stats:
         """As Sandbox.stats()."""
         return await self._call(self.sandbox.stats)

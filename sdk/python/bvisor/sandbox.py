@@ -32,6 +32,20 @@ class Stats:
     uptime: float
 
 
+class Network:
+    """What a sandbox may reach: Sandbox.network."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._sandbox = sandbox
+
+    def allow(self, *where: str) -> None:
+        """Lets it reach more, from now on: "HOST", "HOST:PORT", "ADDRESS/BITS", "ADDRESS:LOW-HIGH", "[IPV6]:PORT".
+
+        Hosts are looked up now, outside, and found inside through /etc/hosts.
+        """
+        self._sandbox._allow(where)  # pylint: disable=protected-access
+
+
 class Sandbox:
     """A place to run commands that nobody has read, on the host's own tools.
 
@@ -40,13 +54,13 @@ class Sandbox:
     files are kept, also for the bvisor command.
 
     name: of a kept sandbox.  rw, ro, hide: host directories and paths; bind: "SRC:DST[:ro|:rw]".  net: "none"
-    (the default) or "host".  quota: how much may be written ("2G").  env: variables of every command; env_all: the
+    (the default) or "host"; allow: what it reaches all the same ("registry.npmjs.org:443", "10.0.0.0/8").  quota: how much may be written ("2G").  env: variables of every command; env_all: the
     application's environment.  cwd: where commands start.  config: a bvisor.ini.  options: its options, as
     {"section.key": "value"}.  Of a policy, a mapping with these keys, keywords win.
     """
 
     def __init__(self, name: Optional[str] = None, *, rw: Sequence[str] = (), ro: Sequence[str] = (), hide: Sequence[str] = (),
-                 bind: Sequence[str] = (), net: Optional[str] = None, quota: Optional[str] = None,
+                 bind: Sequence[str] = (), net: Optional[str] = None, allow: Sequence[str] = (), quota: Optional[str] = None,
                  env: Optional[Mapping[str, str]] = None, env_all: bool = False, cwd: Optional[str] = None,
                  config: Optional[str] = None, options: Optional[Mapping[str, str]] = None,
                  policy: Union[None, str, Mapping[str, Any]] = None, broker: Optional[Broker] = None) -> None:
@@ -57,7 +71,7 @@ class Sandbox:
             params["config"] = policy
         elif policy is not None:
             params.update(policy)
-        given = {"name": name, "rw": list(rw), "ro": list(ro), "hide": list(hide), "bind": list(bind), "net": net, "quota": quota,
+        given = {"name": name, "rw": list(rw), "ro": list(ro), "hide": list(hide), "bind": list(bind), "net": net, "allow": list(allow), "quota": quota,
                  "env": dict(env) if env else None, "env_all": env_all or None, "cwd": os.path.abspath(cwd) if cwd else None, "config": config,
                  "options": dict(options) if options else None}
         params.update({key: value for key, value in given.items() if value})
@@ -75,6 +89,8 @@ class Sandbox:
         self._running: set[Process] = set()
         #: read and write its files
         self.files = Files(self)
+        #: what it may reach
+        self.network = Network(self)
         self._open()
         self._closed = False
 
@@ -209,6 +225,13 @@ class Sandbox:
         of start(); close it, or use it in a with statement."""
         return Shell(self, **options)
 
+    def _allow(self, where: Sequence[str]) -> None:
+        with self._lock:
+            self._current()
+            if where:
+                self._outcome(self._broker.call("command", argv=["allow", "--", str(self._kept), *where], temporary=self._temporary))
+                self._params["allow"] = [*self._params.get("allow", ()), *where]  # and when it is opened again
+
     # ---- review ----
 
     @contextmanager
@@ -232,13 +255,15 @@ class Sandbox:
         return bytes.fromhex(answer.get(key + "_hex", "")).decode("utf-8", "surrogateescape")
 
     def _checked(self, *argv: str) -> str:
-        answer = self._command(*argv)
+        return self._outcome(self._command(*argv))
+
+    def _outcome(self, answer: Message) -> str:
         err = self._text(answer, "stderr").strip()
         if answer["status"] == 3:
             lines = err.splitlines()
             raise ConflictError(lines[-1] if lines else "conflicts", lines[:-1])
         if answer["status"]:
-            raise SandboxError(err.split(": ", 1)[-1] if err else f"bvisor {argv[0]} failed")
+            raise SandboxError(err.split(": ", 1)[-1] if err else "bvisor failed")
         return self._text(answer, "stdout")
 
     def diff(self) -> "list[dict[str, Any]]":

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests here, or those named, and prints TAP."""
+import faulthandler
 import os
 import sys
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# Where it hangs, if it does, before its caller loses patience.
+faulthandler.dump_traceback_later(240, exit=True)
 
 
 class Tap(unittest.TestResult):

@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -258,6 +259,27 @@ class Uses(unittest.TestCase):
             self.assertGreater(busy.cpu_time, idle.cpu_time)
             self.assertGreater(busy.uptime, idle.uptime)
             self.assertTrue(until(lambda: sb.stats().processes <= 1))  # the one in the background is killed with the group, or stays
+
+    def test_network(self):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        port = server.getsockname()[1]
+        reach = ["python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"]
+        with Sandbox() as sb:
+            self.assertNotEqual(sb.run(reach, check=False).exit_code, 0)
+            sb.network.allow(f"127.0.0.1:{port}", "192.0.2.0/24")
+            sb.run(reach)
+            sb.diff()  # opens it anew
+            sb.run(reach)
+            sb.network.allow()
+            for bad in ("*.example.com", "host:0", "no-such-host.invalid", "-x"):
+                with self.assertRaises(bvisor.SandboxError) as e:
+                    sb.network.allow(bad)
+                self.assertIn(bad, str(e.exception))
+        with Sandbox(allow=[f"127.0.0.1:{port}"]) as sb:
+            sb.run(reach)
+        with Sandbox() as sb:
+            self.assertNotEqual(sb.run(reach, check=False).exit_code, 0)
 
     def test_watch(self):
         with tempfile.TemporaryDirectory(dir=STATE) as directory, Sandbox(cwd=directory) as sb:

@@ -6,4 +6,4 @@ export * from "./errors.js";
 export { type FileEvent, type FileInfo, type Files, type Watch } from "./files.js";
 export { type CommandResult, type Output } from "./process.js";
 export { type Shell, type ShellRunOptions } from "./shell.js";
-export { Sandbox, type Change, type CommandOptions, type Limits, type RunOptions, type SandboxOptions, type Stats } from "./sandbox.js";
+export { Sandbox, type Change, type CommandOptions, type Limits, type Network, type RunOptions, type SandboxOptions, type Stats } from "./sandbox.js";

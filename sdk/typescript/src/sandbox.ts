@@ -19,6 +19,8 @@ export interface SandboxOptions {
   /** "SRC:DST[:ro|:rw]". */
   bind?: string[];
   net?: "none" | "host";
+  /** What it reaches all the same: "registry.npmjs.org:443", "10.0.0.0/8", "[2001:db8::1]:80". */
+  allow?: string[];
   /** How much may be written: "2G". */
   quota?: string;
   /** Variables of every command. */
@@ -77,6 +79,15 @@ export interface Stats {
   uptime: number;
 }
 
+/** What a sandbox may reach. */
+export interface Network {
+  /**
+   * Lets it reach more, from now on: "HOST", "HOST:PORT", "ADDRESS/BITS", "ADDRESS:LOW-HIGH", "[IPV6]:PORT".  Hosts are
+   * looked up now, outside, and found inside through /etc/hosts.
+   */
+  allow(...where: string[]): Promise<void>;
+}
+
 /** A change, as bvisor diff --json has it. */
 export interface Change {
   kind: "A" | "M" | "D" | "T" | "R";
@@ -93,6 +104,8 @@ export class Sandbox implements AsyncDisposable, Disposable {
   readonly name: string | undefined;
   /** Read and write its files. */
   readonly files: Files;
+  /** What it may reach. */
+  readonly network: Network;
   private readonly params: Json;
   private readonly temporary: boolean;
   private kept: string | undefined; // what the broker calls it
@@ -112,6 +125,7 @@ export class Sandbox implements AsyncDisposable, Disposable {
     this.temporary = options.name === undefined;
     if (this.temporary) this.params["temporary"] = true;
     this.broker = broker;
+    this.network = { allow: (...where) => this.allow(where) };
     this.files = new Files(
       async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input),
       (argv, onStdout) => this.runCmd(argv, { stdin: "null", onStdout, discard: true }),
@@ -193,6 +207,13 @@ export class Sandbox implements AsyncDisposable, Disposable {
     return new Shell((hooks) => this.runCmd(["bash", "--noprofile", "--norc"], { ...options, ...hooks }));
   }
 
+  private async allow(where: string[]): Promise<void> {
+    await this.open();
+    if (!where.length) return;
+    await this.bvisor(["allow", "--", String(this.kept), ...where]);
+    this.params["allow"] = [...((this.params["allow"] as string[] | undefined) ?? []), ...where]; // and when it is opened again
+  }
+
   // ---- review ----
 
   /** Runs a command of bvisor's with the words before its name, which stands behind them, and after. */
@@ -201,6 +222,10 @@ export class Sandbox implements AsyncDisposable, Disposable {
     if (this.running.size) throw new SandboxError(`${this.running.size} processes are running in it: end them first`, "EBUSY");
     await this.end(); // the next command opens it again
     const argv = [...before, tag === undefined ? String(this.kept) : `${this.kept}@${tag}`, ...after];
+    return this.bvisor(argv);
+  }
+
+  private async bvisor(argv: string[]): Promise<string> {
     const answer = await this.broker.call("command", { argv, temporary: this.temporary });
     const text = (key: string): string => String(answer[key] ?? Buffer.from(String(answer[key + "_hex"] ?? ""), "hex").toString("latin1"));
     const lines = text("stderr").trim().split("\n");

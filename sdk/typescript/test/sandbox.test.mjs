@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync } from "node:fs";
+import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -117,6 +118,25 @@ test("a directory is watched", async () => {
   assert.deepEqual(seen, ["created new", "modified new", "modified old", "movedFrom new", "movedTo newer", "deleted old"]);
   await assert.rejects(own.files.watch("missing"), { code: "ENOENT" });
   await own.close();
+});
+
+test("the network is shut but for what is allowed", async () => {
+  const server = createServer((socket) => socket.end("hello"));
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address();
+  const own = await Sandbox.create();
+  const reach = `exec 3<>/dev/tcp/127.0.0.1/${port} && cat <&3`;
+  assert.notEqual((await own.bash(reach, { check: false })).exitCode, 0);
+  await own.network.allow(`127.0.0.1:${port}`);
+  assert.equal((await own.bash(reach)).stdout, "hello");
+  await own.diff();
+  assert.equal((await own.bash(reach)).stdout, "hello");
+  await assert.rejects(own.network.allow("*.example.com"), bvisor.SandboxError);
+  await own.close();
+  const other = await Sandbox.create({ allow: [`127.0.0.1:${port}`] });
+  assert.equal((await other.bash(reach)).stdout, "hello");
+  await other.close();
+  server.close();
 });
 
 test("stats", async () => {
