@@ -186,6 +186,15 @@ static int link_add(struct treecopy *c, const char *path, const struct stat *st)
 	return 0;
 }
 
+static void copied(struct treecopy *c, const struct stat *st)
+{
+	if (!c->progress.what)
+		progress_begin(&c->progress, "copy", "files");
+	c->files++;
+	c->bytes += S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+	progress_show(&c->progress, c->files, c->bytes, 0);
+}
+
 int treecopy_entry(struct treecopy *c, const char *path)
 {
 	const char *name;
@@ -210,13 +219,17 @@ int treecopy_entry(struct treecopy *c, const char *path)
 		return r < 0 ? r : 0;
 	r = S_ISREG(st.st_mode) ? copy_file(c, path, &st, dir, name)
 	                        : copy_special(c, path, &st, dir, name);
-	return r < 0 ? r : link_add(c, path, &st);
+	if (r < 0)
+		return r;
+	copied(c, &st);
+	return link_add(c, path, &st);
 }
 
 void treecopy_fini(struct treecopy *c)
 {
 	struct treecopy_link *l, *next;
 
+	progress_end(&c->progress);
 	HASH_ITER (hh, c->links, l, next) {
 		HASH_DEL(c->links, l);
 		free(l);

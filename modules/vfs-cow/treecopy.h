@@ -9,11 +9,17 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include <progress.h>
+
 struct treecopy_link;
 
 struct treecopy {
 	int from, to; /* the roots, borrowed */
 	struct treecopy_link *links; /* what more than one name leads to */
+	/* Shown on a terminal while it takes long, until treecopy_fini(). */
+	struct progress progress;
+	size_t files;
+	uint64_t bytes;
 };
 
 /* The object at path ("" for the root itself, else relative), with all below it.  In `to` its
