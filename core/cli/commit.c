@@ -146,6 +146,9 @@ static int parse(struct act *a, int argc, char **argv)
 	}
 	if (optind >= argc)
 		return cli_misuse(a->cmd, "no name of a sandbox given");
+	if (strchr(argv[optind], '@'))
+		return cli_misuse(a->cmd, "'%s' is a snapshot, which stays as it is: fork it first",
+		                  argv[optind]);
 	return -1;
 }
 

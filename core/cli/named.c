@@ -91,6 +91,17 @@ char *named_start(struct sandbox *box, const char *name)
 	return ops->list(ctx, same_name, w, &why) == 1 ? strdup(w->start) : NULL;
 }
 
+bool named_in_use(const struct bv_store_ops *ops, void *ctx, const char *name)
+{
+	bv_autofree struct wanted *w = calloc(1, sizeof(*w));
+	const char *why = NULL;
+
+	if (!w || !ops->list)
+		return false;
+	w->name = name;
+	return ops->list(ctx, same_name, w, &why) == 1 && w->info.pid;
+}
+
 char *named_path(const char *word)
 {
 	char here[PATH_MAX];

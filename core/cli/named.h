@@ -23,6 +23,8 @@ const char *named_error(const char *text);
 
 /* The store of kept sandboxes, with what it needs to be called; NULL when there is none. */
 const struct bv_store_ops *named_store(struct sandbox *box, void **ctx);
+/* Whether somebody has it open. */
+bool named_in_use(const struct bv_store_ops *ops, void *ctx, const char *name);
 /* A sandbox object as the configuration makes it, to ask its modules: 0, or an exit code. */
 int named_box(const char *cmd, const struct settings *s, struct sandbox **box);
 /* Options that all commands on names have: -1 to go on, or an exit code.  json may be NULL. */

@@ -101,6 +101,9 @@ static int parse_name(struct parse *p)
 {
 	bv_autofree char *upper = NULL;
 
+	if (strchr(optarg, '@'))
+		return error_set(&p->err, EINVAL,
+		                 "--name: '%s' is a snapshot: fork it to go on from there", optarg);
 	if (asprintf(&upper, "local:%s", optarg) < 0)
 		return error_set(&p->err, ENOMEM, "out of memory");
 	p->o.name = optarg;
@@ -289,6 +292,38 @@ static int diff_name(struct parse *p, const char *name)
 	return code;
 }
 
+/* One that runs is looked at as a crash would leave it: a snapshot, which goes again. */
+static int diff_any(struct parse *p, const char *name)
+{
+	struct sandbox *box;
+	bv_autofree char *look = NULL;
+	void *ctx;
+	const char *why = NULL;
+	int code = named_box("diff", &p->o.settings, &box), r;
+
+	if (code)
+		return code;
+	const struct bv_store_ops *ops = named_store(box, &ctx);
+	if (!ops || !named_in_use(ops, ctx, name)) {
+		sandbox_free(box);
+		return diff_name(p, name);
+	}
+	if (asprintf(&look, "%s@diff.%d", name, (int)getpid()) < 0) {
+		look = NULL;
+		r = -ENOMEM;
+	} else {
+		r = ops->copy(ctx, name, look, &why);
+	}
+	if (r < 0) {
+		code = cli_fail("diff", "%s", why && *why ? why : strerror(-r));
+	} else {
+		code = diff_name(p, look);
+		(void)ops->remove(ctx, look, &why);
+	}
+	sandbox_free(box);
+	return code;
+}
+
 int diff_command(int argc, char **argv)
 {
 	struct parse p = {.o.cmd = "diff", .o.diff = DIFF_TEXT};
@@ -298,7 +333,7 @@ int diff_command(int argc, char **argv)
 	if (code < 0 && !p.name && !p.o.argv[0])
 		code = cli_misuse("diff", "neither the name of a sandbox nor -- and a command given");
 	if (code < 0)
-		code = p.name ? diff_name(&p, p.name) : front_run(&p.o);
+		code = p.name ? diff_any(&p, p.name) : front_run(&p.o);
 	parse_fini(&p);
 	return code;
 }

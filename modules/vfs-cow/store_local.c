@@ -128,7 +128,7 @@ static int holder(int lock)
 	return pread(lock, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
 }
 
-/* Takes the layer for us alone. */
+/* Takes the layer for us alone; a snapshot together with others that look at it. */
 static int take_lock(struct store_why *t, struct local *l)
 {
 	struct stat st;
@@ -137,7 +137,7 @@ static int take_lock(struct store_why *t, struct local *l)
 	l->lock = openat(l->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (l->lock < 0 || fstat(l->lock, &st) < 0 || !S_ISREG(st.st_mode))
 		return store_fail(t, l->lock < 0 ? errno : EINVAL, "sandbox '%s': lock", l->name);
-	if (flock(l->lock, LOCK_EX | LOCK_NB) < 0) {
+	if (flock(l->lock, (l->snapshot ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
 		int pid = holder(l->lock);
 
 		if (errno != EWOULDBLOCK)
@@ -151,6 +151,8 @@ static int take_lock(struct store_why *t, struct local *l)
 	/* Removed between our opening it and having it? */
 	if (fstat(l->lock, &st) < 0 || st.st_nlink == 0)
 		return store_fail(t, ENOENT, "sandbox '%s'", l->name);
+	if (l->snapshot)
+		return 0;
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	/* On a full disk it must be possible to remove a sandbox: then nobody is told who holds it. */
 	if (ftruncate(l->lock, 0) < 0 ||
@@ -228,6 +230,58 @@ static int fill(struct store_why *t, struct local *l, int at, const char *base, 
 	return 0;
 }
 
+/* A snapshot, which may share its tree with others: for looking at, where it is. */
+static int fill_snapshot(struct store_why *t, struct local *l, int at, struct bv_layer *out)
+{
+	char link[FD_PATH_MAX];
+	bv_autofd int lock = share_lock(t, at);
+	int r = lock < 0 ? lock : manifest_load(l->dir, &l->manifest, t->why, sizeof(t->why));
+
+	if (r < 0)
+		return r;
+	out->root_fd = state_part(at, l->dir, "upper");
+	out->meta_fd = state_part(at, l->dir, "meta");
+	if (out->root_fd < 0 || out->meta_fd < 0)
+		return store_fail(t, out->root_fd < 0 ? -out->root_fd : -out->meta_fd,
+		                  "sandbox '%s'", l->name);
+	real_fd_path(link, out->root_fd);
+	ssize_t n = readlink(link, out->root, sizeof(out->root) - 1);
+	if (n < 0 || (size_t)n >= sizeof(out->root) - 1)
+		return store_fail(t, n < 0 ? errno : ENAMETOOLONG, "sandbox '%s'", l->name);
+	out->root[n] = '\0';
+	return 0;
+}
+
+static int open_snapshot(struct store_why *t, struct local *l, int at, const char *rest,
+                         struct bv_layer *out)
+{
+	struct layer_state s;
+	int r = state_parse(t, rest, &s);
+
+	if (r < 0)
+		return r;
+	if (!(out->flags & BV_LAYER_EXISTING)) {
+		snprintf(t->why, sizeof(t->why),
+		         "'%.140s' is a snapshot: fork it to go on from there", rest);
+		return -EINVAL;
+	}
+	l->snapshot = true;
+	snprintf(l->name, sizeof(l->name), "%s", rest);
+	l->dir = state_open(t, at, &s);
+	r = l->dir < 0 ? l->dir : take_lock(t, l);
+	return r < 0 ? r : fill_snapshot(t, l, at, out);
+}
+
+static int open_layer(struct store_why *t, struct local *l, int at, const char *rest,
+                      const char *base, struct bv_layer *out)
+{
+	int r = local_enter(t, l, at, rest, !(out->flags & BV_LAYER_EXISTING));
+
+	if (r == 0)
+		r = take_lock(t, l);
+	return r < 0 ? r : fill(t, l, at, base, out);
+}
+
 static int local_view(void *ctx, const char *name, const char **why)
 {
 	struct store_why *t = ctx;
@@ -298,8 +352,8 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 {
 	struct store_why *t = ctx;
 	char base[sizeof(out->hide)];
-	bool create = !(out->flags & BV_LAYER_EXISTING);
-	int r = local_check_name(t, rest);
+	bool create = !(out->flags & BV_LAYER_EXISTING), snapshot = strchr(rest, '@') != NULL;
+	int r = snapshot ? 0 : local_check_name(t, rest);
 
 	*why = t->why;
 	if (r < 0)
@@ -314,11 +368,7 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 	if (!l)
 		return -ENOMEM;
 	l->dir = l->lock = -1;
-	r = local_enter(t, l, at, rest, create);
-	if (r == 0)
-		r = take_lock(t, l);
-	if (r == 0)
-		r = fill(t, l, at, base, out);
+	r = snapshot ? open_snapshot(t, l, at, rest, out) : open_layer(t, l, at, rest, base, out);
 	if (r < 0) {
 		if (out->root_fd >= 0)
 			close(out->root_fd);
@@ -328,10 +378,11 @@ static int local_open(void *ctx, const char *rest, struct bv_layer *out, const c
 		local_free(l);
 		return r;
 	}
-	sweep(l->dir);
+	if (!snapshot)
+		sweep(l->dir);
 	*strrchr(base, '/') = '\0'; /* the state directory, with everything in it */
 	memcpy(out->hide, base, strlen(base) + 1);
-	out->flags = BV_LAYER_KEPT;
+	out->flags = BV_LAYER_KEPT | (snapshot ? BV_LAYER_READ : 0);
 	out->state = l;
 	return 0;
 }
@@ -347,9 +398,11 @@ static void local_close(void *ctx, struct bv_layer *layer)
 	if (layer->meta_fd >= 0)
 		close(layer->meta_fd);
 	layer->root_fd = layer->meta_fd = -1;
-	sweep(l->dir);
-	(void)futimens(l->lock, NULL); /* when it was last used */
-	(void)ftruncate(l->lock, 0);
+	if (!l->snapshot) {
+		sweep(l->dir);
+		(void)futimens(l->lock, NULL); /* when it was last used */
+		(void)ftruncate(l->lock, 0);
+	}
 	local_free(l);
 	layer->state = NULL;
 }
@@ -421,10 +474,30 @@ static int local_list(void *ctx, int (*each)(void *arg, const struct bv_layer_in
 	return r;
 }
 
+/* The directory that has the state's own in it: a descriptor. */
+static int holder_of(struct store_why *t, int at, const struct layer_state *s)
+{
+	struct layer_state owner = *s;
+
+	if (!s->tag[0])
+		return fcntl(at, F_DUPFD_CLOEXEC, 3);
+	owner.tag[0] = '\0';
+	bv_autofd int dir = state_open(t, at, &owner);
+	if (dir < 0)
+		return dir;
+	int fd = openat(dir, SNAPSHOTS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	snprintf(t->why, sizeof(t->why), "sandbox '%s' has no snapshot '%s'", s->name, s->tag);
+	return -errno;
+}
+
 static int local_remove(void *ctx, const char *rest, const char **why)
 {
 	struct store_why *t = ctx;
-	int r = local_check_name(t, rest);
+	struct layer_state s;
+	int r = state_parse(t, rest, &s);
+	const char *entry = s.tag[0] ? s.tag : s.name;
 
 	*why = t->why;
 	if (r < 0)
@@ -438,7 +511,11 @@ static int local_remove(void *ctx, const char *rest, const char **why)
 	if (!l)
 		return -ENOMEM;
 	l->dir = l->lock = -1;
-	r = local_enter(t, l, at, rest, false);
+	bv_autofd int in = holder_of(t, at, &s);
+	r = in < 0 ? in : local_enter(t, l, in, entry, false);
+	if (r == -ENOENT && s.tag[0])
+		snprintf(t->why, sizeof(t->why), "sandbox '%s' has no snapshot '%s'", s.name,
+		         s.tag);
 	if (r == 0)
 		r = take_lock(t, l);
 	/* The manifest goes first: half removed it is no sandbox any more, and can be removed again. */
@@ -446,7 +523,7 @@ static int local_remove(void *ctx, const char *rest, const char **why)
 		r = store_fail(t, errno, "sandbox '%s': manifest", rest);
 	if (r == 0 && (r = scrub(l->dir, NULL)) < 0)
 		store_fail(t, -r, "sandbox '%s'", rest);
-	if (r == 0 && unlinkat(at, rest, AT_REMOVEDIR) < 0)
+	if (r == 0 && unlinkat(in, entry, AT_REMOVEDIR) < 0)
 		r = store_fail(t, errno, "sandbox '%s'", rest);
 	local_free(l);
 	bv_autofd int lock = r < 0 ? -1 : share_lock(t, at);

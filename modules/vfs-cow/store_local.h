@@ -11,6 +11,7 @@
 
 struct local {
 	int dir, lock;
+	bool snapshot; /* it is only looked at */
 	char name[2 * NAME_LEN + 2]; /* NAME, or NAME@TAG */
 	struct manifest manifest;
 };

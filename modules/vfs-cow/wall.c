@@ -150,8 +150,9 @@ static int allow_own(struct vfs *v)
 	memcpy(run, v->upper.root, v->upper_len + 1);
 	*strrchr(run, '/') = '\0';
 	int r = allow(v, run);
-	if (r == 0)
-		r = v->host->landlock_write(v->self, run, BV_WRITE_ALL);
+	if (r < 0 || (v->upper.flags & BV_LAYER_READ))
+		return r;
+	r = v->host->landlock_write(v->self, run, BV_WRITE_ALL);
 	/* Beside it the store makes and removes run directories. */
 	*strrchr(run, '/') = '\0';
 	return r < 0 ? r : v->host->landlock_write(v->self, run, BV_WRITE_DIRS);

@@ -172,19 +172,20 @@ BVISOR_API int bvisor_remove(struct bvisor_sandbox *sb, const char *path, int re
 BVISOR_API int bvisor_allow(struct bvisor_sandbox *sb, const char *const *where,
                             struct bvisor_error *e);
 
-/* ---- review, while no command runs ("busy") ---- */
+/* ---- review ---- */
 
 #define BVISOR_FORCE \
 	1u /* conflicts, and paths outside of the directory it was created in, do not matter */
 #define BVISOR_DRY_RUN 2u
 
-/* What it has changed: malloc'd text.  format: "json", "patch", or NULL for a list. */
+/* What it has changed, also while something runs in it: malloc'd text.  format: "json", "patch", or NULL for a list. */
 BVISOR_API char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, struct bvisor_error *e);
-/* Brings its changes, or those at and below absolute paths (NULL: all), to the host.  "conflict": nothing was
+/* Brings its changes, or those at and below absolute paths (NULL: all), to the host; while no command runs ("busy"),
+ * and what runs in the background ends.  "conflict": nothing was
  * written, and the message says why. */
 BVISOR_API int bvisor_commit(struct bvisor_sandbox *sb, const char *const *paths, unsigned flags,
                              struct bvisor_error *e);
-/* Forgets them. */
+/* Forgets them, as bvisor_commit(). */
 BVISOR_API int bvisor_rollback(struct bvisor_sandbox *sb, const char *const *paths,
                                struct bvisor_error *e);
 

@@ -281,9 +281,23 @@ static int command_failed(const json_t *result, struct bvisor_error *e)
 	            text ? text : "it failed");
 }
 
-/* A command of bvisor's on a sandbox that nothing uses meanwhile: its answer, the caller's.  Takes argv. */
-static json_t *review(struct bvisor_sandbox *sb, json_t *argv, struct bvisor_error *e)
+static int has_processes(struct bvisor_sandbox *sb)
 {
+	json_t *now = sb->id ? link_call(sb->link, "sandbox.stats",
+	                                 json_pack("{s:i}", "sandbox", (int)sb->id), NULL)
+	                     : NULL;
+	int n = (int)json_integer_value(json_object_get(now, "processes"));
+
+	json_decref(now);
+	return n;
+}
+
+/* A command of bvisor's on a sandbox that nothing uses meanwhile, or with `live` does: its answer, the caller's.
+ * Takes argv. */
+static json_t *review(struct bvisor_sandbox *sb, json_t *argv, int live, struct bvisor_error *e)
+{
+	if (argv && live && sandbox_ready(sb, e) == 0 && has_processes(sb))
+		goto ask;
 	for (const struct bvisor_process *p = sb->link->processes; p; p = p->next)
 		if (p->box == sb && !p->over) {
 			(void)fail(e, "busy", EBUSY, "a command is running in it");
@@ -296,9 +310,10 @@ static json_t *review(struct bvisor_sandbox *sb, json_t *argv, struct bvisor_err
 		json_decref(argv);
 		return NULL;
 	}
-	json_t *result =
-		link_call(sb->link, "command",
-	                  json_pack("{s:o, s:b}", "argv", argv, "temporary", sb->temporary), e);
+	json_t *result;
+ask:
+	result = link_call(sb->link, "command",
+	                   json_pack("{s:o, s:b}", "argv", argv, "temporary", sb->temporary), e);
 	if (result && command_failed(result, e) < 0) {
 		json_decref(result);
 		return NULL;
@@ -342,7 +357,7 @@ char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, struct bvisor_e
 	json_t *argv = json_pack("[s, s]", "diff", sb->name);
 	if (format)
 		json_array_append_new(argv, json_sprintf("--%s", format));
-	json_t *result = review(sb, argv, e);
+	json_t *result = review(sb, argv, 1, e);
 	if (!result)
 		return NULL;
 	const char *text = json_string_value(json_object_get(result, "stdout")),
@@ -380,7 +395,7 @@ static int change(struct bvisor_sandbox *sb, const char *verb, const char *const
 		argv = NULL;
 	}
 	json_decref(words);
-	json_t *result = review(sb, argv, e);
+	json_t *result = review(sb, argv, 0, e);
 	json_decref(result);
 	return result ? 0 : -1;
 }

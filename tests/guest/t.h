@@ -45,11 +45,12 @@ UNUSED static long t_show(int line, const char *what, long r, bool fd)
 #define T(e) t_show(__LINE__, #e, (errno = 0, (long)(e)), false)
 #define TFD(e) ((int)t_show(__LINE__, #e, (errno = 0, (long)(e)), true))
 /* The same where the result is a descriptor that is not needed any more. */
-#define TOPEN(e)                                                                                 \
-	do {                                                                                     \
-		int t_fd_ = TFD(e);                                                              \
-		if (t_fd_ >= 0)                                                                  \
-			close(t_fd_);                                                            \
+#define TOPEN(e)                                                                                             \
+	do {                                                                                                 \
+		/* Not TFD(e): its text would have macros replaced, by other numbers on other processors. */ \
+		int t_fd_ = (int)t_show(__LINE__, #e, (errno = 0, (long)(e)), true);                         \
+		if (t_fd_ >= 0)                                                                              \
+			close(t_fd_);                                                                        \
 	} while (0)
 #define SAY(...) dprintf(1, __VA_ARGS__)
 

@@ -281,7 +281,10 @@ static void review(struct bvisor *b)
 	put("one", "1\n");
 	put("two", "2\n");
 	struct bvisor_sandbox *sb = bvisor_create(b, &policy, &e);
-	ok(sb && says(sb, "echo more >>one; rm two; echo new >three; sleep 100 & echo", "\n"),
+	ok(sb && says(sb,
+	              "echo more >>one; rm two; echo new >three; setsid sleep 100 >/dev/null 2>&1 "
+	              "& sleep 0.2; echo",
+	              "\n"),
 	   "changes are made");
 	ok(holds("one", "1\n") && holds("two", "2\n"), "inside");
 	const char *const where[] = {"192.0.2.1:80", "10.0.0.0/8", NULL}, *const nowhere[] = {"*.x",
@@ -292,6 +295,7 @@ static void review(struct bvisor *b)
 	text = bvisor_diff(sb, "json", &e);
 	ok(text && strstr(text, "/three\"") && strstr(text, "/two\""), "they are listed");
 	free(text);
+	ok(says(sb, "pgrep -cx sleep", "1\n"), "while something runs");
 	text = bvisor_diff(sb, "patch", &e);
 	ok(text && strstr(text, "\n+more\n"), "as a patch");
 	free(text);
@@ -312,7 +316,7 @@ static void review(struct bvisor *b)
 	   "a conflict");
 	const struct bvisor_command c = {.size = sizeof(c), .shell = "sleep 100"};
 	struct bvisor_process *p = bvisor_start(sb, &c, &e);
-	ok(!bvisor_diff(sb, NULL, &e) && is("busy", EBUSY), "not while a command runs");
+	ok(bvisor_rollback(sb, NULL, &e) < 0 && is("busy", EBUSY), "not while a command runs");
 	ok(bvisor_signal(p, SIGKILL, 1, &e) == 0 && bvisor_wait(p, NULL, &e) == 0,
 	   "which is killed");
 	ok(bvisor_commit(sb, NULL, BVISOR_FORCE, &e) == 0 && holds("one", "mine\n"), "with force");

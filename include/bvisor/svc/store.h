@@ -12,6 +12,7 @@
 
 #define BV_LAYER_KEPT 1u     /* it may hold what an earlier sandbox wrote: it is read at the start */
 #define BV_LAYER_EXISTING 2u /* given to open: one that is not there is not made, but -ENOENT */
+#define BV_LAYER_READ 4u /* a snapshot: nothing is written to it */
 
 /*
  * An open upper layer.  root is the absolute host path of the mirrored tree, root_fd its O_PATH
@@ -56,7 +57,8 @@ struct bv_layer_info {
 struct bv_store_ops {
 	struct bv_head head;
 	const char *scheme;
-	/* Opens (creating) the layer named by the text after "scheme:".  0 or -errno; on failure *why
+	/* Opens (creating) the layer named by the text after "scheme:"; with BV_LAYER_EXISTING also a
+	 * snapshot, "NAME@TAG", which is only read then.  0 or -errno; on failure *why
 	 * may point at a static sentence.  -EBUSY: another sandbox has it open.  May block: it runs
 	 * before the guest. */
 	int (*open)(void *ctx, const char *rest, struct bv_layer *out, const char **why);
@@ -68,7 +70,8 @@ struct bv_store_ops {
 	 * it; 0; -errno, *why as above. */
 	int (*list)(void *ctx, int (*each)(void *arg, const struct bv_layer_info *info), void *arg,
 	            const char **why);
-	/* Removes a layer and all that is in it.  -EBUSY while it is open, -ENOENT. */
+	/* Removes a layer and all that is in it, or a snapshot of it, "NAME@TAG".  -EBUSY while it is open,
+	 * -ENOENT. */
 	int (*remove)(void *ctx, const char *rest, const char **why);
 	/* What the open layer says of itself; borrowed until it is closed. */
 	int (*info)(void *ctx, const struct bv_layer *layer, struct bv_layer_info *out);

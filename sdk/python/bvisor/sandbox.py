@@ -244,9 +244,13 @@ class Sandbox:
             self._end()
             yield
 
-    def _command(self, *argv: str) -> Message:
-        with self._idle():
-            return self._broker.call("command", argv=list(argv), temporary=self._temporary)
+    def _command(self, *argv: str, live: bool = False) -> Message:
+        """live: what runs may go on meanwhile."""
+        with self._lock:
+            if live and (self._running or self.stats().processes):
+                return self._broker.call("command", argv=list(argv), temporary=self._temporary)
+            with self._idle():
+                return self._broker.call("command", argv=list(argv), temporary=self._temporary)
 
     @staticmethod
     def _text(answer: Message, key: str) -> str:
@@ -254,8 +258,8 @@ class Sandbox:
             return str(answer[key])
         return bytes.fromhex(answer.get(key + "_hex", "")).decode("utf-8", "surrogateescape")
 
-    def _checked(self, *argv: str) -> str:
-        return self._outcome(self._command(*argv))
+    def _checked(self, *argv: str, live: bool = False) -> str:
+        return self._outcome(self._command(*argv, live=live))
 
     def _outcome(self, answer: Message) -> str:
         err = self._text(answer, "stderr").strip()
@@ -267,33 +271,39 @@ class Sandbox:
         return self._text(answer, "stdout")
 
     def diff(self) -> "list[dict[str, Any]]":
-        """What it has changed: kind ("A", "M", "D", "T", "R"), path, size and more, as bvisor diff --json."""
-        changes: list[dict[str, Any]] = json.loads(self._checked("diff", str(self._kept), "--json"))
+        """What it has changed: kind ("A", "M", "D", "T", "R"), path, size and more, as bvisor diff --json.
+
+        While something runs in it, this, patch(), snapshot() and fork() see it as a crash would leave it.
+        """
+        changes: list[dict[str, Any]] = json.loads(self._checked("diff", str(self._kept), "--json", live=True))
         return changes
 
     def patch(self) -> str:
         """What it has changed, as a patch."""
-        return self._checked("diff", str(self._kept), "--patch")
+        return self._checked("diff", str(self._kept), "--patch", live=True)
 
     def commit(self, *paths: str, exclude: Sequence[str] = (), force: bool = False, dry_run: bool = False) -> str:
-        """Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written."""
+        """Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.
+
+        Not while a command runs; what runs in the background ends.
+        """
         return self._checked("commit", *(["--force"] if force else []), *(["--dry-run"] if dry_run else []),
                              *(word for glob in exclude for word in ("--exclude", glob)), str(self._kept), *[os.path.abspath(path) for path in paths])
 
     def rollback(self, *paths: str) -> str:
-        """Forgets its changes, or those at and below paths."""
+        """Forgets its changes, or those at and below paths.  As commit(), what runs in the background ends."""
         return self._checked("rollback", str(self._kept), *[os.path.abspath(path) for path in paths])
 
     def snapshot(self, tag: str) -> None:
         """Keeps its present state under a tag (NAME@TAG), to be forked."""
-        self._checked("snapshot", str(self._kept), tag)
+        self._checked("snapshot", str(self._kept), tag, live=True)
 
     def fork(self, new: Optional[str] = None, tag: Optional[str] = None) -> "Sandbox":
         """A new sandbox that begins where this one is, or was at the snapshot tag.  A kept one's has a name."""
         if (new is None) != self._temporary:
             raise PolicyError("a sandbox with a name is forked into one with a name, one without into one without")
         name = new or f"f{secrets.token_hex(8)}"
-        self._checked("fork", f"{self._kept}@{tag}" if tag else str(self._kept), name)
+        self._checked("fork", f"{self._kept}@{tag}" if tag else str(self._kept), name, live=True)
         return Sandbox(policy=dict(self._params, name=name), broker=self._broker)
 
     def remove(self) -> None:

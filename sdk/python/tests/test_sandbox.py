@@ -276,7 +276,9 @@ class Shells(unittest.TestCase):
                 one.run("x=1")
                 self.assertEqual(two.run("echo ${x-none}").stdout, "none\n")
                 with self.assertRaises(bvisor.SandboxError):
-                    sb.diff()
+                    sb.rollback()
+                self.assertEqual(sb.diff(), [])
+                self.assertEqual(one.run("echo $x").stdout, "1\n")
             self.assertEqual(sb.diff(), [])
 
     def test_threads(self):
@@ -310,7 +312,7 @@ class Kept(unittest.TestCase):
             other.remove()
         with sb.start("sleep 60"):
             with self.assertRaises(bvisor.SandboxError) as e:
-                sb.diff()
+                sb.commit()
             self.assertEqual(e.exception.errno, "EBUSY")
         sb.commit(f"{self.dir}/one")
         with open(f"{self.dir}/one", encoding="utf-8") as f:
@@ -331,6 +333,27 @@ class Kept(unittest.TestCase):
         with Sandbox("work") as again:
             self.assertEqual(again.bash(f"cat {self.dir}/one").stdout, "inside\n")
             again.remove()
+
+    def test_while_it_runs(self):
+        with Sandbox(cwd=self.dir) as sb:
+            with sb.start("echo more >>one; echo up; cat") as p:
+                p.stdout.readline()
+                self.assertEqual([(c["kind"], c["path"]) for c in sb.diff()], [("M", f"{self.dir}/one")])
+                self.assertIn("\n+more\n", sb.patch())
+                sb.snapshot("running")
+                with sb.fork() as now, sb.fork(tag="running") as then:
+                    self.assertEqual(now.bash("cat one").stdout, then.bash("cat one").stdout)
+                with self.assertRaises(bvisor.SandboxError):
+                    sb.commit()
+                p.stdin.write(b"through\n")
+                p.stdin.close()
+                self.assertEqual(p.stdout.read(), b"through\n")
+            sb.bash("setsid sleep 303 >/dev/null 2>&1 &")
+            self.assertTrue(until(lambda: marked("303")))
+            self.assertEqual(len(sb.diff()), 1)
+            self.assertTrue(marked("303"), "what runs in the background goes on")
+            sb.commit()
+            self.assertTrue(until(lambda: not marked("303")))
 
     def test_unnamed(self):
         with Sandbox(cwd=self.dir) as sb:

@@ -217,11 +217,12 @@ export class Sandbox implements AsyncDisposable, Disposable {
   // ---- review ----
 
   /** Runs a command of bvisor's with the words before its name, which stands behind them, and after. */
-  private async command(before: string[], after: string[] = [], tag?: string): Promise<string> {
+  private async command(before: string[], after: string[] = [], tag?: string, live = false): Promise<string> {
     await this.open();
+    const argv = [...before, tag === undefined ? String(this.kept) : `${this.kept}@${tag}`, ...after];
+    if (live && (this.running.size || (await this.stats()).processes)) return this.bvisor(argv); // what runs may go on meanwhile
     if (this.running.size) throw new SandboxError(`${this.running.size} processes are running in it: end them first`, "EBUSY");
     await this.end(); // the next command opens it again
-    const argv = [...before, tag === undefined ? String(this.kept) : `${this.kept}@${tag}`, ...after];
     return this.bvisor(argv);
   }
 
@@ -234,17 +235,20 @@ export class Sandbox implements AsyncDisposable, Disposable {
     return text("stdout");
   }
 
-  /** What it has changed. */
+  /** What it has changed.  While something runs in it, this, patch, snapshot and fork see it as a crash would leave it. */
   async diff(): Promise<Change[]> {
-    return JSON.parse(await this.command(["diff"], ["--json"])) as Change[];
+    return JSON.parse(await this.command(["diff"], ["--json"], undefined, true)) as Change[];
   }
 
   /** What it has changed, as a patch. */
   async patch(): Promise<string> {
-    return this.command(["diff"], ["--patch"]);
+    return this.command(["diff"], ["--patch"], undefined, true);
   }
 
-  /** Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written. */
+  /**
+   * Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.  Not while a command
+   * runs; what runs in the background ends.
+   */
   async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean } = {}): Promise<string> {
     return this.command(
       ["commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []), ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob])],
@@ -252,21 +256,21 @@ export class Sandbox implements AsyncDisposable, Disposable {
     );
   }
 
-  /** Forgets its changes, or those at and below paths. */
+  /** Forgets its changes, or those at and below paths.  As commit, what runs in the background ends. */
   async rollback(paths: string[] = []): Promise<string> {
     return this.command(["rollback"], paths.map((p) => resolve(p)));
   }
 
   /** Keeps its present state under a tag (NAME@TAG), to be forked. */
   async snapshot(tag: string): Promise<void> {
-    await this.command(["snapshot"], [tag]);
+    await this.command(["snapshot"], [tag], undefined, true);
   }
 
   /** A new sandbox that begins where this one is, or was at the snapshot tag.  A kept one's has a name. */
   async fork(name?: string, tag?: string): Promise<Sandbox> {
     if ((name === undefined) !== this.temporary) throw new PolicyError("a sandbox with a name is forked into one with a name, one without into one without");
     const kept = name ?? `f${randomBytes(8).toString("hex")}`;
-    await this.command(["fork"], [kept], tag);
+    await this.command(["fork"], [kept], tag, true);
     const other = new Sandbox({}, this.broker);
     Object.assign(other, { name, kept, temporary: this.temporary, params: name === undefined ? this.params : { ...this.params, name } });
     return other;

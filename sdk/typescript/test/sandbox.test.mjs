@@ -120,6 +120,19 @@ test("a directory is watched", async () => {
   await own.close();
 });
 
+test("a sandbox is looked at while it runs", async () => {
+  const own = await Sandbox.create({ cwd: mkdtempSync(join(work, "live-")) });
+  const out = own.runCmd("echo 1 >new; echo up; cat");
+  await out.stdoutStream.getReader().read();
+  assert.deepEqual((await own.diff()).map((c) => [c.kind, c.path.split("/").pop()]), [["A", "new"]]);
+  const other = await own.fork();
+  assert.equal((await other.bash("cat new")).stdout, "1\n");
+  await assert.rejects(own.commit(), { errno: "EBUSY" });
+  out.closeStdin?.();
+  await other.close();
+  await own.close();
+});
+
 test("the network is shut but for what is allowed", async () => {
   const server = createServer((socket) => socket.end("hello"));
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
