@@ -397,6 +397,8 @@ void box_end(struct box *b, json_t *pending)
 
 static void ended(struct box *b)
 {
+	for (struct process *p = b->procs; p; p = p->next)
+		process_lost(p);
 	if (b->pending)
 		client_result(b->client, b->pending, NULL);
 	b->pending = NULL;

@@ -83,16 +83,18 @@ static void free_if_over(struct process *p)
 		process_free(p);
 }
 
-/* After its end: all that it has written is sent first. */
-static void tell_end(struct process *p)
+/* The client is told why it waits: for room that it has not granted. */
+static void tell_unread(struct process *p)
 {
-	for (unsigned which = OUT; which <= ERR; which++)
-		while (output(p, which)->fd >= 0) {
-			if (!may_read(p, which))
-				return; /* once more when there is room */
-			if (!read_some(p, which))
-				break;
-		}
+	if (p->unread_told)
+		return;
+	p->unread_told = true;
+	client_json(p->box->client,
+	            json_pack("{s:s, s:i}", "event", "unread", "process", (int)p->id));
+}
+
+static void tell_exit(struct process *p)
+{
 	int status = p->end.a;
 	json_t *m = json_pack(
 		"{s:s, s:i, s:i, s:b, s:f, s:f, s:f, s:I}", "event", "exit", "process", (int)p->id,
@@ -105,7 +107,38 @@ static void tell_end(struct process *p)
 	p->told = true;
 	source_close(broker_of(p), &p->in);
 	client_json(p->box->client, m);
+}
+
+/* After its end: all that it has written is sent first. */
+static void tell_end(struct process *p)
+{
+	for (unsigned which = OUT; which <= ERR; which++)
+		while (output(p, which)->fd >= 0) {
+			if (!may_read(p, which)) {
+				if (!p->credit[which])
+					tell_unread(p);
+				return; /* once more when there is room */
+			}
+			if (!read_some(p, which))
+				break;
+		}
+	tell_exit(p);
 	free_if_over(p);
+}
+
+void process_lost(struct process *p)
+{
+	if (p->pending)
+		client_error(p->box->client, p->pending, "sandbox", 0, "the sandbox has ended");
+	p->pending = NULL;
+	if (!p->started || p->told)
+		return;
+	if (!p->exited) {
+		p->exited = true;
+		p->end = (struct agent_message){.kind = AGENT_EXITED, .id = p->id, .a = SIGKILL};
+		p->ended = now_ms();
+	}
+	tell_exit(p);
 }
 
 static void on_output(struct process *p, unsigned which)

@@ -92,7 +92,7 @@ struct process {
 	uint32_t id;
 	json_t *pending; /* id of the request that started it */
 	struct queue input; /* not written yet */
-	bool input_end, tty, started, exited, told, timed_out;
+	bool input_end, tty, started, exited, told, unread_told, timed_out;
 	uint64_t credit[3]; /* of stdout and stderr; [0] is unused */
 	struct agent_message end;
 	int64_t began, ended, deadline; /* ms; deadline 0: none */
@@ -154,6 +154,7 @@ void process_input_end(struct client *c, uint32_t stream);
 void process_resume(struct client *c); /* it can take more again */
 void process_signal(struct process *p, int sig, bool group);
 int process_resize(struct process *p, unsigned rows, unsigned cols);
+void process_lost(struct process *p); /* its sandbox has ended: so has it, whatever is unread */
 void process_free(struct process *p);
 void process_timers(struct process *p, int64_t now, int64_t *next);
 

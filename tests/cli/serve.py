@@ -231,7 +231,10 @@ c = Client()
 m = c.call("sandbox.create", temporary=True)["result"]
 name = m["name"]
 shell(c, m["sandbox"], "echo inside > made; ls -d $TMPDIR/.bvisor*")
-ok(c.call("command", argv=["diff", name], temporary=True)["result"]["status"] != 0, "a running one has no diff yet")
+r = c.call("command", argv=["diff", name], temporary=True)["result"]
+ok(r["status"] == 0 and "/made" in r["stdout"], "a running one is looked at", [r])
+r = c.call("command", argv=["commit", name], temporary=True)["result"]
+ok(r["status"] == 125 and "in use" in r["stderr"], "but not committed", [r])
 c.call("sandbox.destroy", sandbox=m["sandbox"])
 r = c.call("command", argv=["diff", name], temporary=True)["result"]
 ok(r["status"] == 0 and r["stdout"].startswith("A ") and "/made" in r["stdout"] and r["stdout"].count("\n") == 1, "an idle one has", [r])

@@ -51,6 +51,9 @@ class Sink:
     def credit(self, n: int) -> None:
         """So many more bytes of standard input are welcome."""
 
+    def unread(self) -> None:
+        """It has ended; the rest of its output waits to be granted."""
+
     def exited(self, event: Message) -> None:
         """It has ended; all that it wrote has been told before."""
 
@@ -169,6 +172,8 @@ class Broker:
             sink.end(which)
         elif kind == CREDIT:
             sink.credit(value)
+        elif value["event"] == "unread":
+            sink.unread()
         else:
             sink.exited(value)
 
@@ -182,14 +187,14 @@ class Broker:
                 future.set_exception(of_broker(message["error"]))
             else:
                 future.set_result(message["result"])
-        elif message.get("event") == "exit":
+        elif message.get("event") in ("exit", "unread"):
             process = int(message["process"])
             with self._lock:
                 sink = self._sinks.get(process)
                 if sink is None:
                     self._early.setdefault(process, []).append((0, 0, message))
                     return
-            sink.exited(message)
+            self._give(sink, 0, 0, message)
         elif message.get("event") == "sandbox_end":
             with self._lock:
                 end = self._ends.pop(int(message["sandbox"]), None)

@@ -117,6 +117,42 @@ async def _killing(process: Process, data: Input) -> CommandResult:
         raise
 
 
+class AsyncFile:
+    """A file of AsyncFiles.open(): an async context manager; async iteration gives its lines."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    async def read(self, size: int = -1) -> Any:
+        """All of the rest, or so much unless the end comes first."""
+        return await asyncio.to_thread(self._file.read, size)
+
+    async def readline(self) -> Any:
+        """A line with its end."""
+        return await asyncio.to_thread(self._file.readline)
+
+    async def write(self, data: Union[str, bytes]) -> None:
+        """More of it."""
+        await asyncio.to_thread(self._file.write, data)
+
+    async def close(self) -> None:
+        """Its end."""
+        await asyncio.to_thread(self._file.close)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while True:
+            line = await self.readline()
+            if not line:
+                return
+            yield line
+
+    async def __aenter__(self) -> "AsyncFile":
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await self.close()
+
+
 class AsyncFiles:
     """AsyncSandbox.files."""
 
@@ -134,6 +170,10 @@ class AsyncFiles:
     async def write(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
         """Makes the file's content data."""
         await asyncio.to_thread(self._files.write, path, data, mode)
+
+    async def open(self, path: PathLike, mode: str = "r", **options: Any) -> AsyncFile:
+        """As Files.open()."""
+        return AsyncFile(await asyncio.to_thread(lambda: self._files.open(path, mode, **options)))
 
     async def append(self, path: PathLike, data: Union[str, bytes]) -> None:
         """Adds data to the file's end."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import errno as errno_module
+import io
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator, Optional, Union
+from typing import IO, TYPE_CHECKING, Any, Iterator, Optional, Union
 
+from ._filestream import ReadFile, WriteFile
 from .errors import SandboxError
 
 if TYPE_CHECKING:
@@ -143,6 +145,26 @@ class Files:
     def append(self, path: PathLike, data: Union[str, bytes]) -> None:
         """Adds data to the file's end."""
         self._do("append", path, "-", data=data.encode() if isinstance(data, str) else data)
+
+    def open(self, path: PathLike, mode: str = "r", *, encoding: str = "utf-8", errors: str = "strict",
+             newline: Optional[str] = None, permissions: Optional[int] = None) -> IO[Any]:
+        """A file as open() gives it, of any size: mode "r", "w" or "a", with "b" for bytes; a context manager.
+
+        It is read from its beginning and cannot be sought in.  permissions: of what is written, as of write().  What stands
+        in the way of writing is raised while writing or by close().
+        """
+        kind = mode.replace("b", "", 1).replace("t", "", 1)
+        if kind not in ("r", "w", "a") or ("b" in mode and "t" in mode):
+            raise ValueError(f"invalid mode: '{mode}'")
+        verb, name = {"r": "read", "w": "write", "a": "append"}[kind], os.fspath(path)
+        words = [] if kind == "r" else ["-" if permissions is None else f"{permissions:o}"]
+        process = self._sandbox.start(["@bvisor-init", verb, name, *words], stdin="null" if kind == "r" else "pipe")
+
+        def failed(result: "CommandResult") -> Exception:
+            return _failed(verb, name, result)
+        buffered: Union[io.BufferedReader, io.BufferedWriter] = (
+            io.BufferedReader(ReadFile(process, failed), 1 << 16) if kind == "r" else io.BufferedWriter(WriteFile(process, failed), 1 << 16))
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
 
     def list(self, path: PathLike = ".") -> "builtins.list[FileInfo]":
         """What is in a directory, by name."""

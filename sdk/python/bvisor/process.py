@@ -79,6 +79,7 @@ class Reader(io.RawIOBase):
         self._grant = grant
         self._chunks: list[bytes] = []
         self._ended = False
+        self._free = False  # nothing more is held back
         self._lost: Optional[Exception] = None
         self._change = threading.Condition()
 
@@ -89,6 +90,17 @@ class Reader(io.RawIOBase):
         with self._change:
             self._chunks.append(data)
             self._change.notify_all()
+            granted = self._free
+        if granted:
+            self._grant(len(data))
+
+    def release(self) -> None:
+        """The process has ended: what is left of its output need not wait to be read."""
+        with self._change:
+            waiting = 0 if self._free else sum(map(len, self._chunks))
+            self._free = True
+        if waiting:
+            self._grant(waiting)
 
     def finish(self, why: Optional[Exception] = None) -> None:
         """Nothing more of it."""
@@ -121,7 +133,7 @@ class Reader(io.RawIOBase):
                 self._chunks[0], data = data[size:], data[:size]
             else:
                 del self._chunks[0]
-            granted = not self._ended
+            granted = not self._ended and not self._free
         if granted:
             self._grant(len(data))
         return data
@@ -131,7 +143,7 @@ class Reader(io.RawIOBase):
         with self._change:
             data = b"".join(self._chunks)
             self._chunks.clear()
-            granted = not self._ended
+            granted = not self._ended and not self._free
         if data and granted:
             self._grant(len(data))
         return data
@@ -234,6 +246,10 @@ class Process(Sink):
 
     def credit(self, n: int) -> None:
         self._input.grant(n)
+
+    def unread(self) -> None:
+        for raw in self._raw.values():
+            raw.release()
 
     def exited(self, event: Message) -> None:
         self._event = event

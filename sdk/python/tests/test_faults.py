@@ -33,6 +33,33 @@ class Faults(unittest.TestCase):
             self.assertEqual((n, p.wait(10)), (300 << 20, 0))
             p.close()
 
+    def test_output_not_read(self):
+        with Sandbox() as sb:
+            p = sb.start("echo first; exec head -c 300M /dev/zero")
+            time.sleep(0.3)
+            self.assertIsNone(p.poll())
+            p.kill()
+            self.assertEqual(p.wait(20), 137)
+            self.assertEqual(p.stdout.readline(), b"first\n")
+            self.assertGreater(len(p.stdout.read()), 1 << 20)
+            with sb.start("exec head -c 300M /dev/zero") as p:
+                time.sleep(0.3)
+            p = sb.start("head -c 3M /dev/zero", timeout=0.5)
+            time.sleep(1)
+            self.assertEqual(p.wait(20), 137)
+
+    def test_closed_meanwhile(self):
+        sb, codes = Sandbox(), []
+        ps = [sb.start("sleep 60"), sb.start("exec head -c 300M /dev/zero")]
+        waiting = [threading.Thread(target=lambda p=p: codes.append(p.wait())) for p in ps]
+        for t in waiting:
+            t.start()
+        time.sleep(0.2)
+        sb.close()
+        for t in waiting:
+            t.join(20)
+        self.assertEqual(codes, [137, 137], "who waits is told")
+
     def test_input_not_read(self):
         with Sandbox() as sb:
             p = sb.start(["sleep", "303"])

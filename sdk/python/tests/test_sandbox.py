@@ -147,6 +147,41 @@ class Basics(unittest.TestCase):
         with self.assertRaises(FileNotFoundError):
             f.read("/etc/shadow")
 
+    def test_file_streams(self):
+        f = self.sb.files
+        block = bytes(range(256)) * 4096
+        with f.open("/tmp/big", "wb") as out:
+            for _ in range(40):
+                out.write(block)
+        self.assertEqual(f.stat("/tmp/big").size, 40 << 20)
+        with f.open("/tmp/big", "rb") as back:
+            self.assertEqual(back.read(len(block)), block)
+            self.assertEqual(sum(len(part) for part in iter(lambda: back.read(1 << 20), b"")), 39 << 20)
+        with f.open("/tmp/big", "rb") as back:
+            self.assertEqual(back.read(3), b"\0\1\2")  # and no more of it
+        with f.open("/tmp/text", "w", permissions=0o600) as out:
+            out.write("ä\nb\n")
+        with f.open("/tmp/text", "a") as out:
+            out.write("c\n")
+        with f.open("/tmp/text") as back:
+            self.assertEqual(list(back), ["ä\n", "b\n", "c\n"])
+        self.assertEqual(f.stat("/tmp/text").mode, 0o600)
+        f.write("/tmp/empty", b"")
+        with f.open("/tmp/empty", "rb") as back:
+            self.assertEqual(back.read(), b"")
+        with self.assertRaises(FileNotFoundError):
+            f.open("/tmp/none")
+        with self.assertRaises(IsADirectoryError):
+            f.open("/tmp")
+        with self.assertRaises(FileNotFoundError):
+            with f.open("/tmp/none/x", "wb") as out:
+                for _ in range(10):
+                    out.write(block)
+        for mode in ("x", "r+", "", "rbt", "bb"):
+            with self.assertRaises(ValueError):
+                f.open("/tmp/text", mode)
+        self.assertTrue(until(lambda: self.sb.stats().processes == 0))
+
     def test_isolation(self):
         with Sandbox() as other:
             other.bash("echo other >/tmp/mine; sleep 301 &")
@@ -402,6 +437,10 @@ class Async(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(await p.wait(), 0)
             await sb.files.write("/tmp/x", "y")
             self.assertEqual(await sb.files.read_text("/tmp/x"), "y")
+            async with await sb.files.open("/tmp/x", "a") as f:
+                await f.write("\nz\n")
+            async with await sb.files.open("/tmp/x") as f:
+                self.assertEqual([line async for line in f], ["y\n", "z\n"])
             task = asyncio.create_task(sb.bash("sleep 302"))
             await asyncio.sleep(0.3)
             task.cancel()

@@ -20,6 +20,8 @@ export interface Sink {
   data(which: number, bytes: Uint8Array): void;
   end(which: number): void;
   credit(n: number): void;
+  /** It has ended; the rest of its output waits to be granted. */
+  unread(): void;
   exited(event: Json): void;
   lost(why: Error): void;
 }
@@ -214,6 +216,8 @@ export class Broker {
       else p?.resolve(m["result"] as Json);
     } else if (m["event"] === "exit") {
       this.give(Number(m["process"]), (s) => s.exited(m));
+    } else if (m["event"] === "unread") {
+      this.give(Number(m["process"]), (s) => s.unread());
     } else if (m["event"] === "sandbox_end") {
       const end = this.ends.get(Number(m["sandbox"]));
       this.ends.delete(Number(m["sandbox"]));

@@ -122,6 +122,7 @@ export class Files {
   constructor(
     private readonly exec: (argv: string[], input?: Uint8Array) => Promise<CommandResult>,
     private readonly start: (argv: string[], onStdout: (bytes: Uint8Array) => void) => Output,
+    private readonly stream: (argv: string[], stdin: "pipe" | "null") => Output,
   ) {}
 
   private async do(verb: string, path: string, words: string[] = [], input?: Uint8Array): Promise<CommandResult> {
@@ -150,6 +151,49 @@ export class Files {
   /** mode: its permission bits from now on; a new file's are else 0644 or less. */
   async write(path: string, data: string | Uint8Array, mode?: number): Promise<void> {
     await this.do("write", path, [mode === undefined ? "-" : mode.toString(8)], typeof data === "string" ? Buffer.from(data) : data);
+  }
+
+  /** A file of any size, from its beginning. */
+  async readStream(path: string): Promise<ReadableStream<Uint8Array>> {
+    const out = this.stream(["@bvisor-init", "read", path], "null");
+    const reader = out.stdoutStream.getReader();
+    const end = async (): Promise<void> => void this.good("read", path, await out.result());
+    let first: ReadableStreamReadResult<Uint8Array> | undefined = await reader.read();
+    if (first.done) await end(); // that it can be opened is known now
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const next = first ?? (await reader.read());
+          first = undefined;
+          if (!next.done) return controller.enqueue(next.value);
+          await end();
+          controller.close();
+        },
+        cancel: () => out.kill(),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** A file that is written, or with append continued; mode as of write.  What stands in the way is told by writing or closing. */
+  async writeStream(path: string, options: { mode?: number; append?: boolean } = {}): Promise<WritableStream<Uint8Array | string>> {
+    const out = this.stream(["@bvisor-init", options.append ? "append" : "write", path, options.mode === undefined ? "-" : options.mode.toString(8)], "pipe");
+    const end = async (): Promise<void> => void this.good("write", path, await out.result());
+    return new WritableStream<Uint8Array | string>({
+      write: async (chunk) => {
+        try {
+          await out.write(chunk);
+        } catch (e) {
+          await end();
+          throw e;
+        }
+      },
+      close: async () => {
+        await out.closeStdin();
+        await end();
+      },
+      abort: () => out.kill(),
+    });
   }
 
   async append(path: string, data: string | Uint8Array): Promise<void> {

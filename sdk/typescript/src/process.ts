@@ -43,19 +43,25 @@ class Channel {
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   private streamed: ReadableStream<Uint8Array> | undefined;
   private owed: number[] = [];
+  private free = false; // nothing more is held back
   ended = false;
 
   constructor(private readonly grant: (n: number) => void, private readonly hook: ((bytes: Uint8Array) => void) | undefined, private readonly discard: boolean) {}
 
   feed(bytes: Uint8Array): void {
-    if (!this.discard || !this.hook) this.kept.push(bytes);
+    if (!this.discard || !(this.hook || this.controller)) this.kept.push(bytes);
     this.hook?.(bytes);
-    if (!this.controller) {
-      this.grant(bytes.length);
-      return;
-    }
-    this.owed.push(bytes.length);
+    if (!this.controller || this.free) this.grant(bytes.length);
+    if (!this.controller) return;
+    this.owed.push(this.free ? 0 : bytes.length);
     this.controller.enqueue(bytes);
+  }
+
+  /** The process has ended: what is left of its output need not wait to be read. */
+  release(): void {
+    this.free = true;
+    for (const n of this.owed) if (n) this.grant(n);
+    this.owed = this.owed.map(() => 0);
   }
 
   finish(why?: Error): void {
@@ -162,6 +168,12 @@ export class Output implements Sink, AsyncDisposable {
   credit(n: number): void {
     this.window += n;
     this.wake?.();
+  }
+
+  /** @internal */
+  unread(): void {
+    this.channel(STDOUT).release();
+    this.channel(STDERR).release();
   }
 
   /** @internal */

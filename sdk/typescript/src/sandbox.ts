@@ -129,6 +129,7 @@ export class Sandbox implements AsyncDisposable, Disposable {
     this.files = new Files(
       async (argv, input) => this.finish(this.runCmd(argv, input === undefined ? { stdin: "null" } : {}), input),
       (argv, onStdout) => this.runCmd(argv, { stdin: "null", onStdout, discard: true }),
+      (argv, stdin) => this.runCmd(argv, { stdin, discard: true }),
     );
   }
 

@@ -104,6 +104,37 @@ test("files", async () => {
   assert.equal(existsSync("/tmp/d/deep"), false);
 });
 
+test("files as streams", async () => {
+  const f = sb.files;
+  const block = new Uint8Array(1 << 20).map((_, i) => i & 255);
+  const writer = (await f.writeStream("/tmp/big", { mode: 0o600 })).getWriter();
+  for (let i = 0; i < 20; i++) await writer.write(block);
+  await writer.close();
+  assert.equal((await f.stat("/tmp/big")).size, 20 << 20);
+  let size = 0;
+  for await (const chunk of await f.readStream("/tmp/big")) size += chunk.length;
+  assert.equal(size, 20 << 20);
+  const more = (await f.writeStream("/tmp/lines", { append: true })).getWriter();
+  await more.write("a\n");
+  await more.close();
+  for await (const chunk of await f.readStream("/tmp/lines")) assert.equal(Buffer.from(chunk).toString(), "a\n");
+  for await (const _ of await f.readStream("/tmp/big")) break; // and no more of it
+  await assert.rejects(f.readStream("/tmp/none"), { code: "ENOENT" });
+  const bad = (await f.writeStream("/tmp/none/x")).getWriter();
+  await assert.rejects(bad.write(block).then(() => bad.close()), { code: "ENOENT" });
+});
+
+test("what is not read does not keep a killed command from ending", async () => {
+  const out = sb.runCmd("echo first; exec head -c 300M /dev/zero");
+  const reader = out.stdoutStream.getReader();
+  await reader.read();
+  await sleep(300);
+  await out.kill();
+  assert.equal(await out.exitCode, 137);
+  const more = await reader.read();
+  assert.ok(!more.done && more.value.length > 0);
+});
+
 test("a directory is watched", async () => {
   const dir = mkdtempSync(join(work, "watch-"));
   writeFileSync(join(dir, "old"), "old");
