@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* All of text is a number of at most `max`. */
 static bool number(const char *text, unsigned max, unsigned *out)
@@ -165,6 +167,36 @@ static bool set_address(struct netrule *r, const struct sockaddr *a)
 	return true;
 }
 
+/* "This machine", and what is on its own wire: an address that a name of somebody else's has no business with. */
+static bool is_here(const struct netrule *r)
+{
+	static const struct {
+		uint8_t family, bits;
+		unsigned char addr[16];
+	} here[] = {
+		{AF_INET, 8, {127}},         {AF_INET, 8, {0}},    {AF_INET, 16, {169, 254}},
+		{AF_INET6, 128, {[15] = 1}}, {AF_INET6, 128, {0}}, {AF_INET6, 10, {0xfe, 0x80}},
+	};
+
+	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+		struct netrule net = {
+			.family = here[i].family, .bits = here[i].bits, .high = UINT16_MAX};
+
+		memcpy(net.addr, here[i].addr, sizeof(net.addr));
+		if (netrule_fits(&net, r->family, r->addr, 1))
+			return true;
+	}
+	return false;
+}
+
+static bool is_own_name(const char *name)
+{
+	char host[NETRULE_NAME] = "";
+
+	return strcmp(name, "localhost") == 0 ||
+	       (gethostname(host, sizeof(host) - 1) == 0 && strcasecmp(name, host) == 0);
+}
+
 size_t netrule_look_up(const struct netrule *rule, struct netrule *out, size_t max,
                        const char **why)
 {
@@ -181,13 +213,17 @@ size_t netrule_look_up(const struct netrule *rule, struct netrule *out, size_t m
 		*why = r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r);
 		return 0;
 	}
+	*why = "it has no address";
 	for (const struct addrinfo *a = list; a && n < max; a = a->ai_next) {
 		out[n] = *rule;
-		if (set_address(&out[n], a->ai_addr))
+		if (!set_address(&out[n], a->ai_addr))
+			continue;
+		if (is_here(&out[n]) && !is_own_name(rule->name))
+			*why = "its address is this machine's own; name the address to allow that";
+		else
 			n++;
 	}
 	freeaddrinfo(list);
-	*why = "it has no address";
 	return n;
 }
 
@@ -222,4 +258,13 @@ bool netrule_fits(const struct netrule *r, int family, const void *addr, uint16_
 	    memcmp(r->addr, a, whole) != 0)
 		return false;
 	return odd == 0 || (r->addr[whole] ^ a[whole]) >> (8 - odd) == 0;
+}
+
+bool netrule_is_loopback(const struct netrule *r)
+{
+	static const unsigned char loopback6[16] = {[15] = 1};
+
+	return r->family == AF_INET
+	               ? r->bits >= 8 && r->addr[0] == 127
+	               : r->bits == 128 && memcmp(r->addr, loopback6, sizeof(loopback6)) == 0;
 }

@@ -26,8 +26,10 @@ struct netrule {
 
 /* NULL, or what is wrong with the text. */
 const char *netrule_parse(const char *text, struct netrule *out);
+/* Whether all it fits is the loopback, of which wider networks have nothing. */
+bool netrule_is_loopback(const struct netrule *rule);
 /*
- * The addresses of a rule's host, a rule each, `max` at most: how many, or 0 and *why.  Asks the host's
+ * The addresses of a rule's host, but for those of this machine itself unless its name says so, a rule each, `max` at most: how many, or 0 and *why.  Asks the host's
  * resolver and waits for it.  A rule that has an address is given back.
  */
 size_t netrule_look_up(const struct netrule *rule, struct netrule *out, size_t max, const char **why);

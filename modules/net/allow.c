@@ -24,8 +24,11 @@ bool allow_fits(const struct net *m, const struct addr *to)
 	addr_unmap(to, &a);
 	const void *ip = a.sa.sa_family == AF_INET ? (const void *)&a.in.sin_addr
 	                                           : (const void *)&a.in6.sin6_addr;
+	/* Who allows 0.0.0.0/0 means the world, not the services of this machine. */
+	bool loopback = addr_scope(&a) != ADDR_BEYOND;
 	for (size_t i = 0; i < m->n_rules; i++)
-		if (netrule_fits(&m->rules[i], a.sa.sa_family, ip, addr_port(&a)))
+		if (netrule_fits(&m->rules[i], a.sa.sa_family, ip, addr_port(&a)) &&
+		    (!loopback || netrule_is_loopback(&m->rules[i])))
 			return true;
 	return false;
 }

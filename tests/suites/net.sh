@@ -266,6 +266,20 @@ by name connected
 another port ECONNREFUSED"
 	fi
 
+	inside "the whole world, which is not this machine" "--allow 0.0.0.0/0 --allow ::/0" '
+attempt("tcp", lambda: conn(I, S, ("127.0.0.1", TCP)))
+attempt("any", lambda: conn(I, S, ("127.9.9.9", ANY)))
+attempt("zero", lambda: conn(I, S, ("0.0.0.0", TCP)))
+attempt("mapped", lambda: conn(I6, S, ("::ffff:127.0.0.1", TCP)))
+attempt("six", lambda: conn(I6, S, ("::1", TCP)))
+attempt("udp", lambda: conn(I, D, ("127.0.0.1", UDP)))' "\
+tcp ECONNREFUSED
+any ECONNREFUSED
+zero ECONNREFUSED
+mapped ECONNREFUSED
+six ECONNREFUSED
+udp ECONNREFUSED"
+
 	# Two sandboxes at once: what one offers the other does not see, by any kind of name.
 	fresh
 	(box python3 -c '

@@ -147,6 +147,22 @@ Test(netrule, fits)
 	cr_assert_not(fits("[::1]:0443", "::1", 0));
 }
 
+Test(netrule, loopback)
+{
+	static const struct {
+		const char *text;
+		bool is;
+	} list[] = {{"127.0.0.1", true},  {"127.0.0.0/8", true}, {"126.0.0.0/7", false},
+	            {"0.0.0.0/0", false}, {"128.0.0.1", false},  {"::1", true},
+	            {"::/127", false},    {"::/0", false},       {"::ffff:127.0.0.1", true}};
+	struct netrule r;
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		cr_assert_null(netrule_parse(list[i].text, &r));
+		cr_assert_eq(netrule_is_loopback(&r), list[i].is, "%s", list[i].text);
+	}
+}
+
 Test(netrule, looks_up)
 {
 	struct netrule r, found[8];
@@ -154,6 +170,11 @@ Test(netrule, looks_up)
 
 	cr_assert_null(netrule_parse("127.0.0.1:9", &r));
 	cr_assert_eq(netrule_look_up(&r, found, 8, &why), 1);
+	/* RFC 6761: a resolver may know it; it is not ours. */
+	cr_assert_null(netrule_parse("not.localhost:9", &r));
+	cr_assert_eq(netrule_look_up(&r, found, 8, &why), 0);
+	cr_assert_null(netrule_parse("localhost:9", &r));
+	cr_assert_geq(netrule_look_up(&r, found, 8, &why), 1);
 	cr_assert_null(netrule_parse("no-such-host.invalid", &r));
 	cr_assert_eq(netrule_look_up(&r, found, 8, &why), 0);
 	cr_assert_not_null(why);
