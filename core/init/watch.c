@@ -9,6 +9,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <search.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,6 +44,9 @@ static char kind_of(uint32_t mask)
 struct state {
 	void *known; /* tsearch(3) */
 	uint32_t copying; /* cookie of a copy that is being put in its place */
+	char gone
+		[NAME_MAX +
+	         1]; /* a whiteout has told of it; its name comes and goes once more for others to see */
 };
 
 static int compare(const void *a, const void *b)
@@ -95,7 +99,16 @@ static void event(struct state *s, const struct inotify_event *e)
 		if (kind != 'c' && kind != 't')
 			return;
 		name += strlen(WHITEOUT);
-		kind = 'd';
+		if (drop(s, name)) {
+			snprintf(s->gone, sizeof(s->gone), "%s", name);
+			say('d', name);
+		}
+		return;
+	}
+	if ((kind == 'c' || kind == 'd') && *name && strcmp(name, s->gone) == 0) {
+		if (kind == 'd')
+			s->gone[0] = '\0';
+		return;
 	}
 	if (*name && kind == 'c')
 		news = add(s, name);

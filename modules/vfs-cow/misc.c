@@ -228,6 +228,7 @@ static int watch(struct vfs *v, struct bv_call *call, int in, struct loc *l, uin
 	bv_autofd int fd = watch_fd(v, call, l);
 	if (fd < 0)
 		return fd;
+	v->watched |= S_ISDIR(l->st.st_mode);
 	real_fd_path(path, fd);
 	r = v->host->as_guest(call);
 	/* Through our own magic link, which IN_DONT_FOLLOW would watch instead of the object. */
@@ -241,8 +242,8 @@ static int watch(struct vfs *v, struct bv_call *call, int in, struct loc *l, uin
 
 /*
  * The watch is put on the real object, through a duplicate of the guest's inotify descriptor, so
- * that events need no help.  Two things show: whiteouts of deleted host files are entries of the
- * upper, and a file that is copied up later is another one than the watch was put on.
+ * that events need little help (whiteout_announce()).  Two things show: whiteouts of deleted host files are
+ * entries of the upper, and a file that is copied up later is another one than the watch was put on.
  */
 BV_SYSCALL(inotify_add_watch)
 {

@@ -245,6 +245,8 @@ int upper_removed(struct vfs *v, struct loc *l)
 	struct stat low;
 	bool lower = real_lower_has(v, l, &low);
 	struct node *n = tree_find(v->root, l->path);
+	/* What was in the upper has been removed there, which who watches has seen. */
+	bool unseen = v->watched && lower && !S_ISDIR(low.st_mode) && (!n || n->state != N_UPPER);
 	if (lower)
 		origin_note(v, l->path, &low);
 	/* Where nothing lower was ever hidden there is no whiteout to take away either. */
@@ -261,6 +263,8 @@ int upper_removed(struct vfs *v, struct loc *l)
 			whiteout_drop(dir, name);
 		if (r < 0)
 			return r;
+		if (unseen)
+			whiteout_announce(dir, name);
 	}
 	name = strrchr(l->path, '/') + 1;
 	parent = parent_node(v, l);

@@ -156,6 +156,7 @@ struct vfs {
 	struct origin *origins; /* origin.c */
 	int origin_fd;          /* their file, when keeps_origins */
 	bool keeps_origins;
+	bool watched; /* a guest has put a watch on a directory */
 	struct bv_store svc_store;
 	struct bv_review svc_review;
 };

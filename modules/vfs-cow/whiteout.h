@@ -4,12 +4,18 @@
 /* Whiteouts: files of the upper that say that a name of the lower is gone (docs/layer-format.md). */
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #define WHITEOUT ".wh."
 #define WHITEOUT_TEMP_PREFIX ".wh..wh.temp." /* copies on their way */
 
 /* In the directory dir, of the entry `name`.  0 or -errno. */
 int whiteout_make(int dir, const char *name);
+/* Lets who watches the directory (inotify) see that the name, of which there is a whiteout, was deleted: for a
+ * moment it is there as another name of the whiteout. */
+void whiteout_announce(int dir, const char *name);
+/* Is name that, left by a supervisor that was killed in this moment? */
+bool whiteout_announced(int dir, const char *name, const struct stat *st);
 void whiteout_drop(int dir, const char *name);
 bool whiteout_there(int dir, const char *name);
 /* For who does not know whether the directory is merged: below one that is the upper's alone a guest may
