@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The options of run, shell and diff. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -292,6 +293,26 @@ static int diff_name(struct parse *p, const char *name)
 	return code;
 }
 
+#define LOOK "bvisor-diff." /* and our process id: the tag of a snapshot that is only looked at */
+
+struct looks {
+	const struct bv_store_ops *ops;
+	void *ctx;
+};
+
+/* One that was killed left its snapshot. */
+static int sweep_look(void *arg, const struct bv_layer_info *info)
+{
+	const struct looks *l = arg;
+	const char *tag = strchr(info->name, '@'), *why;
+	bv_autofree char *name = strdup(info->name);
+
+	if (name && tag && strncmp(tag + 1, LOOK, strlen(LOOK)) == 0 &&
+	    kill(atoi(tag + 1 + strlen(LOOK)), 0) < 0 && errno == ESRCH)
+		(void)l->ops->remove(l->ctx, name, &why);
+	return 0;
+}
+
 /* One that runs is looked at as a crash would leave it: a snapshot, which goes again. */
 static int diff_any(struct parse *p, const char *name)
 {
@@ -308,7 +329,8 @@ static int diff_any(struct parse *p, const char *name)
 		sandbox_free(box);
 		return diff_name(p, name);
 	}
-	if (asprintf(&look, "%s@diff.%d", name, (int)getpid()) < 0) {
+	(void)ops->snapshots(ctx, name, sweep_look, &(struct looks){ops, ctx}, &why);
+	if (asprintf(&look, "%s@" LOOK "%d", name, (int)getpid()) < 0) {
 		look = NULL;
 		r = -ENOMEM;
 	} else {

@@ -40,6 +40,7 @@ busy = clitest.popen([bvisor, "run", "--name", "one", "--", "sh", "-c", "echo; e
 busy.stdout.readline()
 pid = clitest.supervisor(busy.pid)
 check("one sandbox at a time", sh("one", "true"), 125, b"", f"sandbox 'one' is in use by process {pid}".encode())
+check("what a killed one left", run("snapshot", "one", "bvisor-diff.999999999"), 0)
 now = sorted(changes("one"))
 ok(now and run("diff", "one").status == 0 and run("log", "one").out.count(b"one") == 1, "it is looked at meanwhile, and nothing stays of that", [now])
 check("not committed", run("commit", "--force", "one"), 125, b"", f"in use by process {pid}".encode())
