@@ -34,8 +34,9 @@ static int get_attr(struct vfs *v, struct bv_call *call)
 	if (r < 0)
 		return r;
 	memset(attr, 0, size);
-	v->host->as_guest(call);
-	r = syscall(SYS_file_getattr, AT_FDCWD, s.path, attr, size, 0) < 0 ? -errno : 0;
+	r = v->host->as_guest(call);
+	if (r >= 0)
+		r = syscall(SYS_file_getattr, AT_FDCWD, s.path, attr, size, 0) < 0 ? -errno : 0;
 	v->host->as_creds(NULL);
 	source_fini(&s);
 	return r < 0 ? r : v->host->mem_write(call, call->arg[2], attr, size);

@@ -156,9 +156,11 @@ static int get(struct vfs *v, struct bv_call *call, struct xcall x)
 	} else if (S_ISLNK(s.l.st.st_mode)) {
 		r = -ENODATA; /* a symlink has no user.* attributes */
 	} else {
-		v->host->as_guest(call);
-		r = (int)getxattr(s.path, name, value, size);
-		r = r < 0 ? -errno : r;
+		r = v->host->as_guest(call);
+		if (r >= 0) {
+			r = (int)getxattr(s.path, name, value, size);
+			r = r < 0 ? -errno : r;
+		}
 		v->host->as_creds(NULL);
 	}
 	source_fini(&s);
@@ -178,9 +180,11 @@ static int list(struct vfs *v, struct bv_call *call, struct xcall x)
 	if (!names) {
 		r = -ENOMEM;
 	} else if (!S_ISLNK(s.l.st.st_mode)) {
-		v->host->as_guest(call);
-		r = (int)listxattr(s.path, names, size);
-		r = r < 0 ? -errno : r;
+		r = v->host->as_guest(call);
+		if (r >= 0) {
+			r = (int)listxattr(s.path, names, size);
+			r = r < 0 ? -errno : r;
+		}
 		v->host->as_creds(NULL);
 	}
 	source_fini(&s);
