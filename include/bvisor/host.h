@@ -81,8 +81,9 @@ struct bv_host {
 	/*
 	 * Acts as the calling guest (fsuid, fsgid, groups, and capabilities through them) on this
 	 * thread until the handler returns; free when the guest has the supervisor's own identity.
+	 * -errno: still the supervisor, and the call must fail.
 	 */
-	int (*as_guest)(struct bv_call *call);
+	int (*as_guest)(struct bv_call *call) __attribute__((warn_unused_result));
 	/* The same from a worker, with creds copied before; undone when work returns.  NULL: back to
 	 * the supervisor's own identity, also on the loop.  Any thread. */
 	int (*as_creds)(const struct bv_creds *creds);

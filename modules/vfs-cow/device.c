@@ -74,8 +74,8 @@ static int controlling_tty(struct vfs *v, struct bv_call *call, dev_t *dev)
 
 static int open_as_guest(struct vfs *v, struct bv_call *call, const char *path, int flags)
 {
-	v->host->as_guest(call);
-	return real_openat(AT_FDCWD, path, flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW), 0);
+	int r = v->host->as_guest(call);
+	return r < 0 ? r : real_openat(AT_FDCWD, path, flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW), 0);
 }
 
 /* The /dev node of a terminal that is not a pts: named by sysfs (DEVNAME=ttyS0). */
@@ -124,7 +124,9 @@ int device_open(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
 	if (node < 0)
 		return node;
 	real_fd_path(path, node);
-	v->host->as_guest(call);
+	int r = v->host->as_guest(call);
+	if (r < 0)
+		return r;
 	int fd = open(path, (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

@@ -25,7 +25,9 @@ static void cut_work(void *arg)
 	struct cut *c = arg;
 	char path[FD_PATH_MAX];
 
-	c->v->host->as_creds(&c->creds);
+	c->result = c->v->host->as_creds(&c->creds);
+	if (c->result < 0)
+		return;
 	real_fd_path(path, c->object);
 	c->result = truncate(path, c->length) < 0 ? -errno : 0;
 }

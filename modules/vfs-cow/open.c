@@ -57,7 +57,9 @@ static void slow_work(void *arg)
 	struct slow_open *s = arg;
 	char path[FD_PATH_MAX];
 
-	s->q.v->host->as_creds(&s->creds);
+	s->result = s->q.v->host->as_creds(&s->creds);
+	if (s->result < 0)
+		return;
 	real_fd_path(path, s->object);
 	s->result = open(path, s->flags | O_CLOEXEC);
 	if (s->result < 0)
@@ -128,8 +130,10 @@ static int reopen(const struct request *q, int fd)
 	char path[FD_PATH_MAX];
 
 	real_fd_path(path, fd);
-	q->v->host->as_guest(q->call);
-	return open_now(path, (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
+	int r = q->v->host->as_guest(q->call);
+	return r < 0 ? r
+	             : open_now(path, (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY |
+	                                      O_CLOEXEC);
 }
 
 static enum bv_verdict reopen_any(const struct request *q, struct loc *l, int fd)
@@ -248,7 +252,9 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 			return REPLY(v, q->call, r);
 	}
 	int flags = (q->flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY, fd;
-	v->host->as_guest(q->call);
+	r = v->host->as_guest(q->call);
+	if (r < 0)
+		return REPLY(v, q->call, r);
 	if (l->path_fd < 0 && l->view == V_LOWER && l->probed)
 		l->path_fd = loc_open_path(v, l);
 	if (l->path_fd >= 0) {
@@ -298,12 +304,12 @@ static enum bv_verdict create(const struct request *q, struct loc *l)
 		return REPLY(v, q->call, dir);
 	bool rw = l->dir_view == V_RW;
 	r = quota_take(v, 0, !rw);
+	/* In an rw mount the host's own checks decide, as the guest; the upper is ours. */
+	if (r == 0 && rw)
+		r = v->host->as_guest(q->call);
 	if (r < 0)
 		return REPLY(v, q->call, r);
-	/* In an rw mount the host's own checks decide, as the guest; the upper is ours. */
-	if (rw)
-		v->host->as_guest(q->call);
-	else
+	if (!rw)
 		flags |= O_EXCL;
 	mode_t old = umask((mode_t)mask);
 	bv_autofd int fd = real_openat(dir, name, flags | O_CREAT | O_NOFOLLOW, q->mode);

@@ -109,8 +109,10 @@ static void grow_work(void *arg)
 {
 	struct grow *g = arg;
 
-	g->v->host->as_creds(&g->creds); /* a write by others takes the set-id bits away */
-	act(g);
+	g->result =
+		g->v->host->as_creds(&g->creds); /* a write by others takes the set-id bits away */
+	if (g->result == 0)
+		act(g);
 }
 
 /* ---- the loop's part ---- */

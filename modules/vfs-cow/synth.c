@@ -261,9 +261,10 @@ static int host_open(struct vfs *v, struct bv_call *call, const struct loc *l, i
 	if ((flags & O_DIRECTORY) && !S_ISDIR(st.st_mode))
 		return -ENOTDIR;
 	real_fd_path(path, fd);
-	if (call)
-		v->host->as_guest(call);
-	int got = open(path, (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
+	int got = call ? v->host->as_guest(call) : 0;
+	if (got < 0)
+		return got;
+	got = open(path, (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY | O_CLOEXEC);
 	if (got < 0)
 		got = -errno;
 	if (call)

@@ -108,9 +108,9 @@ static int open_place(struct walk *w, size_t len, int flags)
 		l->path[start] = '\0';
 		bv_autofd int dir = real_open(w->v, l, l->view, O_PATH | O_DIRECTORY, 0);
 		l->path[start] = cut;
-		walk_as_caller(w->v, w->call);
+		int r = walk_as_caller(w->v, w->call);
 		const char *rest = l->path + start + strspn(l->path + start, "/");
-		fd = dir < 0 ? fd : real_openat(dir, rest, flags, 0);
+		fd = r < 0 ? r : dir < 0 ? fd : real_openat(dir, rest, flags, 0);
 	}
 	l->path[len] = end;
 	return fd;
@@ -142,7 +142,9 @@ int walk_probe(struct walk *w)
 		if (r == 0)
 			r = synth_stat(w->v, w->call, l, &l->st);
 		l->probed = r == 0;
-		walk_as_caller(w->v, w->call);
+		int back = walk_as_caller(w->v, w->call);
+		if (back < 0)
+			return back;
 		return r == -EXDEV ? -ENOENT : r;
 	}
 	default:
@@ -225,7 +227,8 @@ static int follow_magic(struct walk *w)
 	l->magic = true;
 	l->native = false;
 	int r = loc_from_fd(w->v, l);
-	walk_as_caller(w->v, w->call);
+	if (r == 0)
+		r = walk_as_caller(w->v, w->call);
 	if (r < 0)
 		return r;
 	if (*w->rest) { /* more to come: only a directory with a place in the tree leads on */

@@ -32,6 +32,6 @@ int walk_probe(struct walk *w);
 #define WALK_AGAIN 1 /* a symlink was expanded: walk on from there */
 int walk_on(struct walk *w);
 /* Without a call it is the supervisor that asks (bv_vfs.open_read). */
-void walk_as_caller(struct vfs *v, struct bv_call *call);
+int walk_as_caller(struct vfs *v, struct bv_call *call);
 
 #endif

@@ -8,10 +8,9 @@
 
 #include "walk.h"
 
-void walk_as_caller(struct vfs *v, struct bv_call *call)
+int walk_as_caller(struct vfs *v, struct bv_call *call)
 {
-	if (call)
-		v->host->as_guest(call);
+	return call ? v->host->as_guest(call) : 0;
 }
 
 /* "." in a removed directory is still that directory, though it has no path any more. */
@@ -120,8 +119,9 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 			return r;
 		}
 		w.root_len = l->len;
-		walk_as_caller(v, call);
-		r = walk_probe(&w);
+		r = walk_as_caller(v, call);
+		if (r == 0)
+			r = walk_probe(&w);
 		w.dev = l->st.st_dev;
 		if (r < 0 || !S_ISDIR(l->st.st_mode)) {
 			loc_fini(l);
@@ -136,7 +136,9 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 		return -ENAMETOOLONG;
 	memcpy(w.todo, path, n + 1);
 	w.rest = w.todo;
-	walk_as_caller(v, call);
+	r = walk_as_caller(v, call);
+	if (r < 0)
+		return r;
 	if (!w.trail.lost && shortcut_walk(v, path, flags & W_NOFOLLOW, l))
 		return 0;
 	do
