@@ -167,6 +167,11 @@ struct mount *mount_add(struct vfs *v, enum rule rule, const char *source, const
 		n->state = N_UPPER;
 	m->next = v->mounts;
 	v->mounts = m;
+	m->elsewhere = strcmp(m->source, m->at) != 0;
+	if (m->elsewhere && rule != R_HIDE && rule != R_SYNTH) {
+		m->next_bind = v->binds;
+		v->binds = m;
+	}
 	return m;
 }
 

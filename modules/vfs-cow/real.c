@@ -108,13 +108,11 @@ ssize_t real_place(struct vfs *v, const char *real, char out[PATH_MAX])
 {
 	size_t len = strlen(real);
 	const struct mount *best = NULL;
-	for (const struct mount *m = v->mounts; m; m = m->next) {
-		if (strcmp(m->source, m->at) == 0 || m->rule == R_HIDE || m->rule == R_SYNTH)
-			continue;
+
+	for (const struct mount *m = v->binds; m; m = m->next_bind)
 		if (starts(real, m->source, strlen(m->source)) &&
 		    (!best || strlen(m->source) > strlen(best->source)))
 			best = m;
-	}
 	if (best) {
 		size_t skip = strlen(best->source), at = strlen(best->at);
 

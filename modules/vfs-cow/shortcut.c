@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Absolute paths that lead, by the host's symlinks alone or without any, to the host's own object:
- * /bin/sh, /lib/x86_64-linux-gnu/libc.so.6, /lib64/ld-linux-x86-64.so.2.  Every program walks a few
- * of them at its start.  Remembered is where such a path leads through and to: each time the tree
- * is asked whether one of these places has changed, and a single look whether the host still has
- * the same object at the end.  If so, a walk would have come to the same.
+ * Paths (a relative one made absolute) that lead, by the host's symlinks alone or without any, to the
+ * host's own object: /bin/sh, /lib/x86_64-linux-gnu/libc.so.6, /lib64/ld-linux-x86-64.so.2.  Every
+ * program walks a few of them at its start.  Remembered is where such a path leads through and to: each
+ * time the tree is asked whether one of these places has changed, and a single look whether the host
+ * still has the same object at the end.  If so, a walk would have come to the same.
  *
  * One with symlinks is remembered at once, since walking it is slow; a plain one when it is met a
  * second time, so that a find over everything does not fill the memory.
@@ -33,7 +33,7 @@ static bool host_all_along(struct vfs *v, const char *path, struct spot *s, enum
 	spot_root(v, s);
 	for (;;) {
 		if ((s->view != V_LOWER && s->view != V_MERGED) ||
-		    (s->mount != v->base && strcmp(s->mount->source, s->mount->at) != 0))
+		    (s->mount != v->base && s->mount->elsewhere))
 			return false;
 		path += strspn(path, "/");
 		size_t len = strcspn(path, "/");

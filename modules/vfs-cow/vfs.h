@@ -54,9 +54,10 @@ struct mount {
 	const struct bv_vfs_ops *ops; /* R_SYNTH */
 	void *ctx;
 	bool made; /* R_TMP: its directory is in the upper */
+	bool elsewhere; /* source is not `at` */
 	int8_t there; /* R_HIDE: the host has something at source: 1, 0; -1: not looked yet (wall.c) */
 	const struct bv_strings *only; /* the host's names shown directly below; NULL: all */
-	struct mount *next;
+	struct mount *next, *next_bind;
 };
 
 enum state {
@@ -129,6 +130,7 @@ struct vfs {
 	const struct conf *conf;
 	struct node *root;
 	struct mount *mounts;       /* all, newest first */
+	struct mount *binds; /* those of them that show a place elsewhere */
 	struct mount *base;         /* the table's "cow /" entry */
 	struct bv_layer upper;      /* .root (real path), .root_fd */
 	size_t upper_len;           /* strlen(upper.root) */

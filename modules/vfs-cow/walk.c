@@ -17,7 +17,7 @@
 bool walk_identity(const struct spot *s)
 {
 	return (s->view == V_LOWER || s->view == V_MERGED || s->view == V_RW || s->view == V_RO) &&
-	       (s->mount->source == NULL || strcmp(s->mount->source, s->mount->at) == 0);
+	       !s->mount->elsewhere;
 }
 
 /* Back to the root, which W_IN_ROOT moves to where the walk started. */

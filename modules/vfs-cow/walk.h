@@ -19,6 +19,7 @@ struct walk {
 	char todo[2 * PATH_MAX];
 	char *rest;
 	char target[PATH_MAX];
+	char key[PATH_MAX]; /* the absolute path that shortcut.c may know it by */
 	struct trail trail;
 };
 

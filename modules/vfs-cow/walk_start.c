@@ -86,6 +86,26 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 	return 0;
 }
 
+/*
+ * The path by which shortcut.c may know this walk: an absolute one, that of the start before it if it is
+ * relative.  NULL: it cannot know it.
+ */
+static const char *shortcut_key(struct walk *w, const char *path, size_t n)
+{
+	const struct loc *l = w->l;
+
+	if (w->flags & W_RESOLVE)
+		return NULL;
+	if (path[0] == '/')
+		return path;
+	if (!l->native || l->len + 1 + n >= sizeof(w->key))
+		return NULL;
+	memcpy(w->key, l->path, l->len);
+	w->key[l->len] = '/';
+	memcpy(w->key + l->len + (l->len > 1), path, n + 1);
+	return w->key;
+}
+
 static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags,
                          struct loc *l)
 {
@@ -101,7 +121,6 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	w.slashed = w.dotted = false;
 	w.start_len = 0;
 	w.trail.n = w.trail.len = 0;
-	w.trail.lost = (flags & W_RESOLVE) || path[0] != '/';
 	if (!*path) {
 		if (!(flags & W_EMPTY))
 			return -ENOENT;
@@ -139,15 +158,17 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	r = walk_as_caller(v, call);
 	if (r < 0)
 		return r;
-	if (!w.trail.lost && shortcut_walk(v, path, flags & W_NOFOLLOW, l))
+	const char *key = shortcut_key(&w, path, n);
+	w.trail.lost = !key;
+	if (key && shortcut_walk(v, key, flags & W_NOFOLLOW, l))
 		return 0;
 	do
 		r = walk_on(&w);
 	while (r == WALK_AGAIN);
 	if (r < 0)
 		loc_fini(l);
-	else
-		shortcut_add(v, path, &w.trail, l);
+	else if (key)
+		shortcut_add(v, key, &w.trail, l);
 	return r;
 }
 

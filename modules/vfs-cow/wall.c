@@ -174,7 +174,7 @@ int wall_build(struct vfs *v)
 	int r = allow_below(v, v->root, "/");
 
 	for (struct mount *m = v->mounts; m && r == 0; m = m->next)
-		if (m->fd >= 0 && strcmp(m->source, m->at) != 0)
+		if (m->fd >= 0 && m->elsewhere)
 			r = allow(v, m->source);
 	if (r == 0)
 		r = allow_writes(v);
