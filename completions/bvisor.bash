@@ -5,7 +5,7 @@ _bvisor_command_at() { # sets i to the index of the guest's command in COMP_WORD
 	for ((i = 2; i <= COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--) ((i++)); return 0 ;;
-		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | --allow | --quota | -C | --chdir | --name) ((i++)) ;;
+		-c | --config | -o | --option | -e | --env | --rw | --ro | --hide | --bind | --net | --allow | --quota | --audit | -C | --chdir | --name) ((i++)) ;;
 		-*) ;;
 		*) return 0 ;;
 		esac
@@ -19,7 +19,7 @@ _bvisor_names() {
 
 _bvisor() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} sub=${COMP_WORDS[1]} i
-	local run='-c --config -o --option -e --env --env-all --rw --ro --hide --bind --net --allow --quota -t --tty --wait-all
+	local run='-c --config -o --option -e --env --env-all --rw --ro --hide --bind --net --allow --quota --audit -t --tty --wait-all
 		--name --diff --diff=text --diff=json --diff=stat --diff=patch -C --chdir -v --verbose -q --quiet -h --help --'
 	local look='-c --config -o --option --json -h --help'
 	COMPREPLY=()

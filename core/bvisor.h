@@ -12,6 +12,8 @@
 
 #include <bvisor/module.h>
 
+#include "audit.h"
+
 struct config;
 struct router;
 struct loader;
@@ -78,6 +80,8 @@ enum bv_verdict router_dispatch(struct router *r, int nr, struct bv_call *call,
                                 enum bv_verdict (*reply)(struct bv_call *, int64_t));
 enum disposition router_disposition(const struct router *r, int nr, const char **owner, int *err);
 size_t router_chain(const struct router *r, int nr, const struct route **chain);
+/* The errno by which the filter refuses this call, and on whose account; 0: it does not. */
+int router_refused(const struct router *r, int nr, const uint64_t arg[6], const char **owner);
 size_t router_rules(const struct router *r, int nr, const struct bv_rule **rules /* array */, size_t cap);
 void router_free(struct router *r);
 
@@ -137,6 +141,7 @@ struct sandbox {
 	struct own_write { char *path; unsigned what; } *own_write; /* what the supervisor may write */
 	size_t n_own_writes;
 	struct sock_fprog filter;
+	struct audit audit;
 	struct loop *loop;  /* NULL unless the guest runs */
 	struct launch_state *launch; /* launch.c's, NULL before; sandbox_free calls launch_free */
 	struct bv_self *core; /* owner of core's own routes (creds.c), NULL: none; free() it */
@@ -145,6 +150,9 @@ struct sandbox {
 	bool frozen, confined; /* launch.c: the supervisor can write no more than it must */
 };
 int sandbox_new(struct sandbox **out, struct config *config /* taken */, struct bv_error *err); /* load+init+compile */
+/* The same; what is refused is told on audit, the caller's, which must not block. */
+int sandbox_new_audited(struct sandbox **out, struct config *config, int audit,
+                        struct bv_error *err);
 void sandbox_free(struct sandbox *box);
 /* Maps the modules that config (taken) names, for sandboxes that are forked from here. */
 void sandbox_preload(struct config *config);

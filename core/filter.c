@@ -25,7 +25,7 @@ typedef size_t label;
 /* Instructions in reverse; a label is the number of instructions from the end. */
 struct code {
 	size_t n;
-	bool full;
+	bool full, audited;
 	/* The latest return of each value: there are few, and most leaves share one. */
 	struct {
 		uint32_t value;
@@ -73,7 +73,7 @@ static label branch(struct code *c, uint16_t op, uint32_t k, label yes, label no
 	return emit(c, BPF_JMP | op | BPF_K, (uint8_t)distance(c, yes), (uint8_t)distance(c, no), k);
 }
 
-static uint32_t return_value(struct verdict v)
+static uint32_t return_value(struct verdict v, bool audited)
 {
 	switch (v.kind) {
 	case KIND_ALLOW:
@@ -81,6 +81,8 @@ static uint32_t return_value(struct verdict v)
 	case KIND_TRAP:
 		return SECCOMP_RET_USER_NOTIF;
 	case KIND_ERRNO:
+		if (audited && router_is_refusal(v.err))
+			return SECCOMP_RET_USER_NOTIF; /* told first, then refused (router_refused()) */
 		break;
 	}
 	return SECCOMP_RET_ERRNO | ((uint32_t)v.err & SECCOMP_RET_DATA);
@@ -162,12 +164,13 @@ static label condition(struct code *c, const struct bv_cond *cond, label yes, la
 
 static label leaf(struct code *c, const struct range *range)
 {
-	label next = give(c, return_value(range->verdict));
+	label next = give(c, return_value(range->verdict, c->audited));
 	for (size_t i = range->n_rules; i-- > 0;) {
 		const struct bv_rule *rule = range->rules[i];
 		static const enum verdict_kind kind[] = {
 			[BV_ACT_ALLOW] = KIND_ALLOW, [BV_ACT_ERRNO] = KIND_ERRNO, [BV_ACT_TRAP] = KIND_TRAP};
-		label then = give(c, return_value((struct verdict){kind[rule->action], rule->err}));
+		label then = give(c, return_value((struct verdict){kind[rule->action], rule->err},
+		                                  c->audited));
 		for (size_t k = rule->n_cond; k-- > 0;)
 			then = condition(c, &rule->cond[k], then, next);
 		next = then;
@@ -187,7 +190,8 @@ static label tree(struct code *c, const struct range *range, size_t n)
 
 static bool same_fate(const struct range *a, const struct range *b)
 {
-	return !a->n_rules && !b->n_rules && return_value(a->verdict) == return_value(b->verdict);
+	return !a->n_rules && !b->n_rules &&
+	       return_value(a->verdict, false) == return_value(b->verdict, false);
 }
 
 int filter_compile(const struct router *r, struct sock_fprog *out)
@@ -199,6 +203,7 @@ int filter_compile(const struct router *r, struct sock_fprog *out)
 		return -ENOMEM;
 	c->n = c->n_given = 0;
 	c->full = false;
+	c->audited = router_audited(r);
 	size_t n = 0;
 	/* One past the highest: everything from there on. */
 	for (int nr = 0; nr <= max + 1; nr++) {
@@ -207,7 +212,7 @@ int filter_compile(const struct router *r, struct sock_fprog *out)
 		if (!n || !same_fate(&range[n - 1], &next))
 			range[n++] = next;
 	}
-	label foreign = give(c, return_value((struct verdict){KIND_ERRNO, ENOSYS}));
+	label foreign = give(c, return_value((struct verdict){KIND_ERRNO, ENOSYS}, false));
 	label native = tree(c, range, n);
 	if (native != c->n)
 		emit(c, BPF_JMP | BPF_JA, 0, 0, (uint32_t)distance(c, native));

@@ -338,8 +338,14 @@ static const char *where(struct bv_self *self, const char *key)
 
 static unsigned features(struct bv_self *self)
 {
-	(void)self;
-	return landlock_abi() > 0 ? BV_FEATURE_LANDLOCK : 0;
+	return (landlock_abi() > 0 ? BV_FEATURE_LANDLOCK : 0) |
+	       (self->box->audit.fd >= 0 ? BV_FEATURE_AUDIT : 0);
+}
+
+static void report(struct bv_self *self, struct bv_call *call, unsigned kind, int err,
+                   const char *what)
+{
+	audit_report(&self->box->audit, self->desc->name, call, kind, err, what);
 }
 
 const struct bv_host host_table = {
@@ -374,4 +380,5 @@ const struct bv_host host_table = {
 	.features = features,
 	.proc_fd = proc_fd,
 	.landlock_write = landlock_write,
+	.report = report,
 };

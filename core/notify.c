@@ -21,6 +21,7 @@
 #include "kernel.h"
 #include "loop.h"
 #include "notify.h"
+#include "router.h"
 
 /* Room for the kernel's idea of the structs, should they grow. */
 union request {
@@ -250,11 +251,29 @@ static enum bv_verdict set_value(struct bv_call *call, int64_t r)
 	return host_table.reply(call, r);
 }
 
+/* What the filter would have refused by itself, if nobody had asked to be told. */
+static bool refuse(struct loop *l, struct ncall *nc)
+{
+	const char *by;
+	int err = router_audited(l->box->router)
+	                  ? router_refused(l->box->router, nc->nr, nc->call.arg, &by)
+	                  : 0;
+
+	if (!err)
+		return false;
+	if (router_is_refusal(err))
+		audit_report(&l->box->audit, by, &nc->call, BV_REPORT_DENIED, err, NULL);
+	notify_finish(nc, host_table.reply(&nc->call, -err));
+	return true;
+}
+
 static void handle(struct loop *l, struct ncall *nc)
 {
 	enum bv_verdict verdict;
 
 	if (!l->killable && replay(nc))
+		return;
+	if (refuse(l, nc))
 		return;
 	if (nc->thread->task->watch_exec || nc->thread->task->exec_seen)
 		task_exec_check(&l->tasks, nc->thread);

@@ -38,7 +38,7 @@ enum { SAID_UNANSWERED = 1, SAID_GUARD = 2, SAID_OBSERVER = 4, SAID_VERDICT = 8 
 struct router {
 	int max; /* highest number known */
 	int unrouted;
-	bool frozen;
+	bool frozen, audited;
 	bool (*answered_errno)(const struct bv_call *call);
 	struct chain chain[];
 };
@@ -280,6 +280,50 @@ size_t router_active_rules(const struct router *r, int nr, const struct bv_rule 
 	return r->chain[nr].n_rules;
 }
 
+static bool holds(const struct bv_cond *cond, const uint64_t arg[6])
+{
+	uint64_t mask = cond->wide ? cond->mask : (uint32_t)cond->mask;
+	uint64_t a = arg[cond->index] & mask, b = cond->wide ? cond->value : (uint32_t)cond->value;
+
+	switch (cond->op) {
+	case BV_EQ:
+		return a == b;
+	case BV_NE:
+		return a != b;
+	case BV_LT:
+		return a < b;
+	case BV_LE:
+		return a <= b;
+	case BV_GE:
+		return a >= b;
+	default: /* BV_GT */
+		return a > b;
+	}
+}
+
+int router_refused(const struct router *r, int nr, const uint64_t arg[6], const char **owner)
+{
+	if (nr < 0 || nr > r->max)
+		return 0;
+	const struct chain *c = &r->chain[nr];
+	*owner = name_of(c->denier);
+	if (c->deny_err)
+		return c->deny_err;
+	for (size_t i = 0; i < c->n_rules; i++) {
+		const struct bv_rule *row = &c->rule[i].row;
+		size_t k = 0;
+
+		while (k < row->n_cond && holds(&row->cond[k], arg))
+			k++;
+		if (k < row->n_cond)
+			continue;
+		*owner = name_of(c->rule[i].owner);
+		return row->action == BV_ACT_ERRNO ? row->err : 0;
+	}
+	struct verdict v = router_default(r, nr);
+	return v.kind == KIND_ERRNO ? v.err : 0;
+}
+
 /* A call that nobody handles and whose first unconditional rule refuses it, before any that lets
  * it through, is blocked in the ledger's eyes. */
 static const struct rule *refusing_rule(const struct chain *c)
@@ -349,6 +393,21 @@ size_t router_rules(const struct router *r, int nr, const struct bv_rule **rules
 void router_set_probe(struct router *r, bool (*answered_errno)(const struct bv_call *call))
 {
 	r->answered_errno = answered_errno;
+}
+
+void router_audit(struct router *r)
+{
+	r->audited = true;
+}
+
+bool router_audited(const struct router *r)
+{
+	return r->audited;
+}
+
+bool router_is_refusal(int err)
+{
+	return err == EPERM || err == EACCES;
 }
 
 void router_free(struct router *r)

@@ -14,6 +14,14 @@ struct verdict {
 struct verdict router_default(const struct router *r, int nr);
 /* The rules that count, in the order they are tried; none when the call is denied outright. */
 size_t router_active_rules(const struct router *r, int nr, const struct bv_rule *const **rules);
+/* Before the freeze: what policy refuses is to be told.  The filter then traps such calls. */
+void router_audit(struct router *r);
+bool router_audited(const struct router *r);
+/*
+ * Whether a refusal with this errno is one of policy.  ENOSYS and ENOTTY are not: they say, as on a
+ * kernel without it, that there is no such thing, and programs go on without.
+ */
+bool router_is_refusal(int err);
 /* Tells the router how to see whether the answer a handler has set is an errno, so that it can
  * hold guards to their word. */
 void router_set_probe(struct router *r, bool (*answered_errno)(const struct bv_call *call));

@@ -76,6 +76,8 @@ static int build(struct sandbox *box, struct bv_error *err)
 	if (r < 0)
 		return error_set(err, -r, "routes: %s", strerror(-r));
 	router_set_probe(box->router, answered_errno);
+	if (box->audit.fd >= 0)
+		router_audit(box->router);
 	r = loader_load(box, err);
 	if (!r)
 		r = loader_init(box, err);
@@ -92,6 +94,12 @@ static int build(struct sandbox *box, struct bv_error *err)
 
 int sandbox_new(struct sandbox **out, struct config *config, struct bv_error *err)
 {
+	return sandbox_new_audited(out, config, -1, err);
+}
+
+int sandbox_new_audited(struct sandbox **out, struct config *config, int audit,
+                        struct bv_error *err)
+{
 	struct sandbox *box = calloc(1, sizeof(*box));
 	if (!box) {
 		config_free(config);
@@ -99,6 +107,7 @@ int sandbox_new(struct sandbox **out, struct config *config, struct bv_error *er
 	}
 	box->config = config;
 	box->join_fd = -1;
+	audit_init(&box->audit, audit);
 	int r = build(box, err);
 	if (r < 0) {
 		sandbox_free(box);

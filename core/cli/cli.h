@@ -117,6 +117,7 @@ struct run_options {
 	bool who; /* --who */
 	bool tty, wait_all;
 	const char *name; /* --name, or NULL */
+	int audit; /* --audit: where what was refused is told; -1: nowhere */
 	sigset_t mask; /* the signal mask bvisor was started with */
 	pid_t between; /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */

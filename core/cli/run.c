@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The options of run, shell and diff. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ enum {
 	O_NET,
 	O_ALLOW,
 	O_QUOTA,
+	O_AUDIT,
 	O_WAIT_ALL,
 	O_DIFF,
 	O_JSON,
@@ -46,6 +48,7 @@ static const struct option long_options[] = {
 	{"net", required_argument, NULL, O_NET},
 	{"allow", required_argument, NULL, O_ALLOW},
 	{"quota", required_argument, NULL, O_QUOTA},
+	{"audit", required_argument, NULL, O_AUDIT},
 	{"tty", no_argument, NULL, 't'},
 	{"wait-all", no_argument, NULL, O_WAIT_ALL},
 	{"diff", optional_argument, NULL, O_DIFF},
@@ -111,6 +114,24 @@ static int parse_name(struct parse *p)
 	return settings_add(&p->o.settings, "vfs-cow", "upper", upper, "--name", false, &p->err);
 }
 
+/*
+ * Opened here, as who started bvisor; the supervisor may write nothing of the host's later.  It does not
+ * wait for a reader.
+ */
+static int parse_audit(struct parse *p)
+{
+	int fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+	              0600);
+
+	if (fd < 0)
+		return error_set(&p->err, errno, "--audit: '%s': %s", optarg,
+		                 errno == ENXIO ? "nobody reads from it" : strerror(errno));
+	if (p->o.audit >= 0)
+		close(p->o.audit);
+	p->o.audit = fd;
+	return 0;
+}
+
 static int parse_env(struct parse *p)
 {
 	if (optarg[0] == '=' || optarg[0] == '\0')
@@ -150,6 +171,8 @@ static int take(struct parse *p, int c)
 		return parse_allow(p);
 	case O_QUOTA:
 		return settings_add(s, "vfs-cow", "quota", optarg, "--quota", false, &p->err);
+	case O_AUDIT:
+		return parse_audit(p);
 	case 't':
 		p->o.tty = true;
 		return 0;
@@ -256,6 +279,8 @@ static void parse_fini(struct parse *p)
 	settings_fini(&p->o.settings);
 	env_fini(&p->o.env);
 	free(p->env);
+	if (p->o.audit >= 0)
+		close(p->o.audit);
 }
 
 static int run(struct parse *p, int argc, char **argv)
@@ -272,7 +297,7 @@ static int run(struct parse *p, int argc, char **argv)
 
 int run_command(int argc, char **argv)
 {
-	struct parse p = {.o.cmd = "run"};
+	struct parse p = {.o.cmd = "run", .o.audit = -1};
 
 	return run(&p, argc, argv);
 }
@@ -348,7 +373,7 @@ static int diff_any(struct parse *p, const char *name)
 
 int diff_command(int argc, char **argv)
 {
-	struct parse p = {.o.cmd = "diff", .o.diff = DIFF_TEXT};
+	struct parse p = {.o.cmd = "diff", .o.diff = DIFF_TEXT, .o.audit = -1};
 	int code = parse(&p, argc, argv);
 
 	/* NAME, or behind "--" a command. */
@@ -383,7 +408,7 @@ static int run_shell(struct parse *p, int argc)
 
 int shell_command(int argc, char **argv)
 {
-	struct parse p = {.o.cmd = "shell"};
+	struct parse p = {.o.cmd = "shell", .o.audit = -1};
 	int code = parse(&p, argc, argv);
 
 	if (code < 0)

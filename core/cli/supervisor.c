@@ -43,6 +43,7 @@ struct supervisor {
 	pid_t front;
 	int control, slave;
 	int out; /* where the changes go; -1: not asked for */
+	int audit; /* where what is refused is told; -1 */
 	int place; /* the kept sandbox's own directory, with the socket in it; -1 */
 	int stops; /* how often the guest was stopped */
 	int cwd_fd; /* the guest's first directory as the sandbox sees it; -1: by path */
@@ -80,14 +81,16 @@ static int tidy_descriptors(struct supervisor *s, int control, int slave)
 	int high_control = fcntl(control, F_DUPFD_CLOEXEC, 10);
 	int high_slave = slave < 0 ? -1 : fcntl(slave, F_DUPFD_CLOEXEC, 10);
 	int high_out = s->o->diff == DIFF_NONE ? -1 : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+	int high_audit = s->o->audit < 0 ? -1 : fcntl(s->o->audit, F_DUPFD_CLOEXEC, 10);
 	int next = 3;
 
 	if (high_control < 0 || (slave >= 0 && high_slave < 0) ||
-	    (s->o->diff != DIFF_NONE && high_out < 0))
+	    (s->o->audit >= 0 && high_audit < 0) || (s->o->diff != DIFF_NONE && high_out < 0))
 		return -errno;
 	s->control = dup3(high_control, next++, O_CLOEXEC);
 	s->slave = high_slave < 0 ? -1 : dup3(high_slave, next++, O_CLOEXEC);
 	s->out = high_out < 0 ? -1 : dup3(high_out, next++, O_CLOEXEC);
+	s->audit = high_audit < 0 ? -1 : dup3(high_audit, next++, O_CLOEXEC);
 	if (syscall(SYS_close_range, next, ~0U, 0) < 0)
 		return -errno;
 	if (s->slave >= 0) {
@@ -216,7 +219,7 @@ static int prepare(struct supervisor *s, struct bv_error *err)
 	int r = settings_load(&s->o->settings, &config, err);
 
 	if (r == 0)
-		r = sandbox_new(&s->box, config, err);
+		r = sandbox_new_audited(&s->box, config, s->audit, err);
 	if (r < 0)
 		return r;
 	const struct bv_vfs *vfs = vfs_of(s->box);
@@ -341,6 +344,7 @@ int supervisor_main(struct run_options *o, int control, int slave)
 	                       .control = control,
 	                       .slave = slave,
 	                       .out = -1,
+	                       .audit = -1,
 	                       .place = -1,
 	                       .cwd_fd = -1};
 	struct bv_error err = {""};

@@ -28,6 +28,7 @@ static int version_command(int argc, char **argv);
 	"HOST:PORT,\n"                                                                           \
 	"                           ADDRESS/BITS, ADDRESS:LOW-HIGH, [IPV6]:PORT\n"               \
 	"      --quota SIZE         how much the guest may write (64M, 2G; default: no limit)\n" \
+	"      --audit FILE         append to FILE what is refused, as lines of JSON\n"          \
 	"      --name NAME          keep the sandbox under this name and go on in it\n"          \
 	"  -t, --tty                give the guest a terminal of its own\n"                      \
 	"      --wait-all           end with the last guest process, not with the first\n"       \

@@ -121,12 +121,25 @@ struct bv_host {
 	 * handler gets wrong.  what: BV_WRITE_*.
 	 */
 	int (*landlock_write)(struct bv_self *self, const char *path, unsigned what);
+
+	/*
+	 * Tells whoever audits the sandbox that policy refused the call (BV_REPORT_DENIED), or that it met a
+	 * limit (BV_REPORT_LIMIT), and with which errno.  what: the path, address or the like that it was
+	 * about, for a person to read, or NULL.  Only told: the answer is still to be given.  Nothing when
+	 * nobody listens (BV_FEATURE_AUDIT); records that come too fast are counted only.  Loop thread.
+	 */
+	void (*report)(struct bv_self *self, struct bv_call *call, unsigned kind, int err,
+	               const char *what);
 };
+
+#define BV_REPORT_DENIED 1u
+#define BV_REPORT_LIMIT 2u
 
 #define BV_WRITE_ALL 1u   /* everything: files, names, directories */
 #define BV_WRITE_FILES 2u /* the bytes of what is there */
 #define BV_WRITE_DIRS 4u  /* make and remove directories */
 
+#define BV_FEATURE_AUDIT 2u /* somebody listens to report */
 #define BV_FEATURE_LANDLOCK 1u /* the guest will be Landlocked: kernel-run lookups stay within landlock_read */
 
 #endif

@@ -2,6 +2,7 @@
 /* Socket addresses as values.  Pure functions over copies. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "addr.h"
@@ -53,6 +54,32 @@ void addr_any_to_loopback(struct addr *a)
 		inet_pton(AF_INET6, "::ffff:127.0.0.1", &a->in6.sin6_addr);
 	else
 		a->in6.sin6_addr = in6addr_loopback;
+}
+
+void addr_text(const struct addr *a, char out[ADDR_TEXT])
+{
+	char path[sizeof(a->un.sun_path) + 1], ip[INET6_ADDRSTRLEN] = "?";
+	struct addr plain;
+
+	addr_unmap(a, &plain);
+	switch (plain.sa.sa_family) {
+	case AF_UNIX:
+		*path = '\0';
+		if (addr_unix_kind(a) == UNIX_ABSTRACT)
+			snprintf(path, sizeof(path), "@%.*s", (int)(a->len - ADDR_UN_HEAD - 1),
+			         a->un.sun_path + 1);
+		else if (addr_unix_kind(a) == UNIX_PATH)
+			addr_unix_path(a, path);
+		snprintf(out, ADDR_TEXT, "%s", path);
+		return;
+	case AF_INET6:
+		inet_ntop(AF_INET6, &plain.in6.sin6_addr, ip, sizeof(ip));
+		snprintf(out, ADDR_TEXT, "[%s]:%u", ip, addr_port(&plain));
+		return;
+	default:
+		inet_ntop(AF_INET, &plain.in.sin_addr, ip, sizeof(ip));
+		snprintf(out, ADDR_TEXT, "%s:%u", ip, addr_port(&plain));
+	}
 }
 
 uint16_t addr_port(const struct addr *a)

@@ -34,6 +34,9 @@ void addr_unmap(const struct addr *a, struct addr *out);
 /* The wildcard address becomes the loopback address of its family, as connect(2) takes it. */
 void addr_any_to_loopback(struct addr *a);
 uint16_t addr_port(const struct addr *a);
+/* "192.0.2.1:80", "[2001:db8::1]:80", a socket's path, "@name" for an abstract one. */
+#define ADDR_TEXT 128
+void addr_text(const struct addr *a, char out[ADDR_TEXT]);
 
 enum unix_kind { UNIX_UNNAMED, UNIX_PATH, UNIX_ABSTRACT };
 /* -EINVAL as the kernel's unix_validate_addr(): wrong family or length. */

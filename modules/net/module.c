@@ -84,6 +84,7 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 	m->netlink = c->netlink;
 	m->vfs = (const struct bv_vfs *)host->service(host_self, BV_VFS_SERVICE);
 	m->low_port = low_port();
+	m->audited = (host->features(host_self) & BV_FEATURE_AUDIT) != 0;
 	m->lo = if_nametoindex("lo");
 	m->diag = -1;
 	m->owned_limit = 1024;

@@ -40,6 +40,7 @@ struct net {
 	unsigned lo; /* interface index of the loopback */
 	int diag; /* NETLINK_SOCK_DIAG socket, or -1 */
 	bool diag_warned;
+	bool audited; /* somebody wants to know what is refused */
 	char token[ABSTRACT_TOKEN];
 	uint32_t next_name; /* of automatic abstract names */
 	struct owned *owned; /* cookies of this sandbox's reachable sockets */

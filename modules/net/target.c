@@ -141,6 +141,16 @@ static int find_unix(struct net *m, struct bv_call *call, const struct sock *s, 
 	return unix_target(m, call, in, &t->to, &t->hold);
 }
 
+static void tell(struct net *m, struct bv_call *call, const struct addr *in, int r)
+{
+	char what[ADDR_TEXT];
+
+	if (r != -ENETUNREACH && r != -ECONNREFUSED && r != -EACCES)
+		return;
+	addr_text(in, what);
+	m->host->report(m->self, call, BV_REPORT_DENIED, -r, what);
+}
+
 int target_find(struct net *m, struct bv_call *call, const struct sock *s, const struct addr *in, enum target_use use,
 		struct target *out)
 {
@@ -164,5 +174,7 @@ int target_find(struct net *m, struct bv_call *call, const struct sock *s, const
 	}
 	if (r >= 0)
 		*out = t;
+	if (m->audited)
+		tell(m, call, in, r == TARGET_DROP ? -ENETUNREACH : r);
 	return r;
 }

@@ -90,6 +90,7 @@ static int init(struct bv_self *self, const struct bv_host *host, const void *co
 	p->conf = conf;
 	p->vfs = (const struct bv_vfs *)vfs;
 	/* A Landlocked guest is in the ptrace scope of its domain, and from ABI 6 on in its signal scope. */
+	p->audited = (host->features(self) & BV_FEATURE_AUDIT) != 0;
 	p->traced = (host->features(self) & BV_FEATURE_LANDLOCK) != 0;
 	p->scoped = p->traced && p->conf->signals == SIGNALS_AUTO && landlock_abi() >= 6;
 	for (size_t i = 0; i < p->conf->host_files.n; i++) {

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +116,17 @@ bool pid_own(struct procns *p, struct bv_call *call, int32_t pid)
 	if (call && (pid == call->tid || pid == p->host->task_pid(call->task)))
 		return true;
 	return p->host->is_guest(p->self, pid) == 1;
+}
+
+enum bv_verdict pid_foreign(struct procns *p, struct bv_call *call, int32_t pid)
+{
+	char what[32];
+
+	if (p->audited && pid > 0 && (kill(pid, 0) == 0 || errno == EPERM)) {
+		snprintf(what, sizeof(what), "process %d", pid);
+		p->host->report(p->self, call, BV_REPORT_DENIED, ESRCH, what);
+	}
+	return REPLY(p, call, -ESRCH);
 }
 
 int pid_pin(struct procns *p, struct bv_call *call, int32_t pid)

@@ -37,7 +37,7 @@ BV_SYSCALL(pidfd_open)
 	if (pid <= 0 || (flags & ~(unsigned)(O_NONBLOCK | O_EXCL)))
 		return REPLY(p, call, -EINVAL);
 	if (!pid_own(p, call, pid))
-		return REPLY(p, call, -ESRCH);
+		return pid_foreign(p, call, pid);
 	fd = (int)syscall(SYS_pidfd_open, pid, flags);
 	if (fd < 0)
 		return REPLY(p, call, -errno);

@@ -35,11 +35,14 @@ struct procns {
 	const struct bv_vfs *vfs;
 	bool scoped;       /* Landlock keeps a guest's signals inside the sandbox */
 	bool traced;       /* Landlock keeps a guest's ptrace-like access inside the sandbox */
+	bool audited; /* somebody wants to know what is refused */
 	bool have_skew;    /* skew is known */
 	uint64_t skew;     /* clock ticks the sandbox's /proc/uptime is behind the host's */
 };
 
 #define REPLY(p, call, r) ((p)->host->reply((call), (r)))
+/* pid (any number) is none of the sandbox's: ESRCH, as if it were nobody's.  pid.c */
+enum bv_verdict pid_foreign(struct procns *p, struct bv_call *call, int32_t pid);
 
 /* ---- pid.c: facts about processes ---- */
 /* One line of /proc/<pid>/stat; pure. */

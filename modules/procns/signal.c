@@ -158,7 +158,7 @@ BV_SYSCALL(kill)
 	if (pid == call->tid || pid == p->host->task_pid(call->task))
 		return BV_CONTINUE;
 	if (!pid_own(p, call, pid))
-		return REPLY(p, call, -ESRCH);
+		return pid_foreign(p, call, pid);
 	if (p->scoped)
 		return BV_CONTINUE; /* a number reused since then meets Landlock's signal scope */
 	/* kill(2) takes thread ids too and signals their process. */
@@ -179,7 +179,7 @@ static enum bv_verdict to_thread(struct procns *p, struct bv_call *call, int32_t
 		return REPLY(p, call, -EINVAL);
 	group = pid_group(p, call, tid);
 	if (group < 0 || (tgid && group != tgid))
-		return REPLY(p, call, -ESRCH);
+		return group < 0 ? pid_foreign(p, call, tid) : REPLY(p, call, -ESRCH);
 	/*
 	 * Threads of the caller: the kernel checks that tid is in tgid; for tkill a reused tid would
 	 * have to be another process's, and only Landlock keeps that one safe.

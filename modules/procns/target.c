@@ -22,7 +22,7 @@ static enum bv_verdict by_pid(struct procns *p, struct bv_call *call, unsigned i
 	/* 0 is the caller; a negative number is nobody, and the kernel knows the errno for it. */
 	if (pid <= 0 || pid_own(p, call, pid))
 		return BV_CONTINUE;
-	return REPLY(p, call, -ESRCH);
+	return pid_foreign(p, call, pid);
 }
 
 /* The same for calls that look into or write the other's memory. */
@@ -31,7 +31,7 @@ static enum bv_verdict by_pid_inside(struct procns *p, struct bv_call *call, uns
 	int32_t pid = (int32_t)call->arg[index];
 
 	if (pid > 0 && !pid_own(p, call, pid))
-		return REPLY(p, call, -ESRCH);
+		return pid_foreign(p, call, pid);
 	if (pid <= 0 || pid == call->tid || pid == p->host->task_pid(call->task))
 		return BV_CONTINUE;
 	return p->traced ? BV_CONTINUE : REPLY(p, call, -EPERM); /* Landlock: no ptrace access outwards */

@@ -97,6 +97,7 @@ static void fini(void *self)
 	identity_free(v);
 	tree_drop(v->root);
 	free_mounts(v);
+	free(v->named);
 	free(v);
 }
 
@@ -150,6 +151,8 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 	v->svc_store = store_service;
 	v->svc_review = review_service;
 	v->landlock = BV_HAS(struct bv_host, host, features) && (host->features(host_self) & BV_FEATURE_LANDLOCK);
+	if (host->features(host_self) & BV_FEATURE_AUDIT)
+		v->named = calloc(1, PATH_MAX);
 	int r = start(v);
 	if (r < 0) {
 		fini(v);

@@ -223,8 +223,13 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 		return open_magic(q, l);
 	if (l->view == V_SYNTH)
 		return give(q, synth_open(v, q->call, l, q->flags & ~(O_CREAT | O_EXCL)));
-	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode))
-		return give(q, device_open(v, q->call, l, q->flags));
+	if (S_ISCHR(l->st.st_mode) || S_ISBLK(l->st.st_mode)) {
+		int fd = device_open(v, q->call, l, q->flags);
+
+		if (fd == -EACCES)
+			vfs_refused(v, q->call, EACCES, l);
+		return give(q, fd);
+	}
 	if (S_ISFIFO(l->st.st_mode) && l->view == V_LOWER) {
 		/* A FIFO of the host would reach its processes: the sandbox gets its own. */
 		r = copyup(v, q->call, l, 0);

@@ -326,6 +326,14 @@ static enum bv_verdict verify_done(struct bv_call *call, struct measure *m)
 	return v->host->reply(call, r);
 }
 
+/* No room is left, now that it has been counted. */
+enum bv_verdict quota_refuse(struct vfs *v, struct bv_call *call)
+{
+	if (v->named)
+		v->host->report(v->self, call, BV_REPORT_LIMIT, ENOSPC, "quota");
+	return v->host->reply(call, -ENOSPC);
+}
+
 static enum bv_verdict measure_done(struct bv_call *call, void *arg)
 {
 	struct measure *m = arg;
@@ -348,7 +356,7 @@ static enum bv_verdict measure_done(struct bv_call *call, void *arg)
 		return BV_PASS;
 	bv_handler_fn *handler = handler_of(v, call->name);
 	if (r < 0 || !handler)
-		return v->host->reply(call, -ENOSPC);
+		return quota_refuse(v, call);
 	q->again = call;
 	enum bv_verdict verdict = handler(v, call);
 	q->again = NULL;
@@ -377,7 +385,7 @@ enum bv_verdict quota_measure(struct vfs *v, struct bv_call *call)
 {
 	struct measure *m = calloc(1, sizeof(*m));
 
-	return m ? measure(v, call, m) : v->host->reply(call, -ENOSPC);
+	return m ? measure(v, call, m) : quota_refuse(v, call);
 }
 
 enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call)
@@ -386,7 +394,7 @@ enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call)
 	bool again = q->short_of && q->again != call;
 
 	q->short_of = false;
-	return again ? quota_measure(v, call) : v->host->reply(call, -ENOSPC);
+	return again ? quota_measure(v, call) : quota_refuse(v, call);
 }
 
 enum bv_verdict quota_verify(struct vfs *v, struct bv_call *call, int64_t r)

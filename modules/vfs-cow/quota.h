@@ -40,6 +40,8 @@ int quota_nameless(struct vfs *v, int fd);
 
 /* -ENOSPC as the answer: measures first and lets the handler try again, where that may help. */
 enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call);
+/* ENOSPC for good; told, if somebody audits. */
+enum bv_verdict quota_refuse(struct vfs *v, struct bv_call *call);
 /* Is what is known inexact?  Then quota_measure() runs the call's handler again with exact figures. */
 bool quota_unsure(const struct vfs *v, const struct bv_call *call);
 enum bv_verdict quota_measure(struct vfs *v, struct bv_call *call);

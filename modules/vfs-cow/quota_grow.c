@@ -229,7 +229,8 @@ static int charge_piece(struct bv_call *call, struct grow *g, enum bv_verdict *v
 		}
 		uint64_t end = counted + quota_room(v) / QUOTA_BLOCK * QUOTA_BLOCK;
 		if (whole || end <= (uint64_t)at) {
-			*verdict = v->host->reply(call, g->total ? g->total : -ENOSPC);
+			*verdict =
+				g->total ? v->host->reply(call, g->total) : quota_refuse(v, call);
 			return 1;
 		}
 		g->n = end - (uint64_t)at;

@@ -148,6 +148,7 @@ struct vfs {
 	uint64_t list_key[2];       /* of the hash that orders listings; zero until first needed */
 	struct exec_cache *exec;    /* exec.c: aliases and patched programs */
 	bool landlock;
+	char *named; /* PATH_MAX: the path that was walked last; NULL: nobody audits */
 	struct bv_vfs svc;
 	struct instead *instead; /* instead.c */
 	struct quota *quota; /* quota.c; NULL: none */
@@ -381,8 +382,13 @@ void flock_free(struct vfs *v); /* flock.c */
 
 #define REPLY(v, call, r) vfs_reply((v), (call), (r))
 enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call); /* quota.c */
+/* Policy refused what l names, or, without l, what was walked last: told, if somebody audits. */
+void vfs_refused(struct vfs *v, struct bv_call *call, int err,
+                 const struct loc *l); /* walk_start.c */
 static inline enum bv_verdict vfs_reply(struct vfs *v, struct bv_call *call, int64_t r)
 {
+	if (r == -EROFS && v->named)
+		vfs_refused(v, call, EROFS, NULL);
 	return r == -ENOSPC && v->quota ? quota_reply(v, call) : v->host->reply(call, r);
 }
 

@@ -172,6 +172,32 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	return r;
 }
 
+void vfs_refused(struct vfs *v, struct bv_call *call, int err, const struct loc *l)
+{
+	if (v->named)
+		v->host->report(v->self, call, BV_REPORT_DENIED, err, l ? l->path : v->named);
+}
+
+/*
+ * Keeps what was named for a report, and tells if it is something that policy hides: something that the
+ * host has, or that was to be made.
+ */
+static void audit(struct vfs *v, struct bv_call *call, const char *path, unsigned flags,
+                  const struct loc *l, int r)
+{
+	struct stat st;
+	struct spot s;
+
+	snprintf(v->named, PATH_MAX, "%s", l->path[0] == '/' && r == 0 ? l->path : path);
+	if (r != -ENOENT && r != -EACCES)
+		return;
+	spot_at(v, l->path, &s);
+	if (l->path[0] != '/' || s.view != V_HIDE)
+		return;
+	if (flags & W_CREATE || lstat(path[0] == '/' ? path : l->path, &st) == 0)
+		vfs_refused(v, call, -r, path[0] == '/' ? NULL : l);
+}
+
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
 {
 	v->actor = call ? call->tid : 0;
@@ -179,5 +205,7 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 	v->host->as_creds(NULL);
 	int r = walk_as_guest(v, call, dirfd, path, flags, l);
 	v->host->as_creds(NULL);
+	if (v->named && call)
+		audit(v, call, path, flags, l, r);
 	return r;
 }

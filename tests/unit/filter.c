@@ -201,7 +201,10 @@ static struct bv_rule random_rule(uint64_t *state, const char *name)
 	static const uint64_t values[] = {0,          1,           5,      0x7fffffff,         0x80000000, 0xffffffff,
 					  0x10000000, 0x100000000, 0x1200, 0x7fffffffffffffff, ~0ull};
 	struct bv_rule row = {name, (uint16_t)(next(state) % 3), 0, (uint16_t)(next(state) % 5), 0};
-	row.err = row.action == BV_ACT_ERRNO ? (uint16_t)(1 + next(state) % 130) : 0;
+	uint16_t err = next(state) % 3   ? (uint16_t)(1 + next(state) % 130)
+	               : next(state) % 2 ? EPERM
+	                                 : EACCES;
+	row.err = row.action == BV_ACT_ERRNO ? err : 0;
 	for (size_t i = 0; i < row.n_cond; i++) {
 		uint64_t mask = masks[next(state) % 7];
 		row.cond[i] = (struct bv_cond){.index = (uint8_t)(next(state) % 6),
@@ -214,10 +217,45 @@ static struct bv_rule random_rule(uint64_t *state, const char *name)
 	return row;
 }
 
+/* Audited, a call is trapped instead of refused, and the router says what the filter would have. */
+static void compare_audited(const struct seccomp_data *d, void *arg)
+{
+	struct pair *p = arg;
+	uint32_t plain = bpf_run(p->ours, d), told = bpf_run(p->theirs, d);
+	int err = (int)(plain & SECCOMP_RET_DATA);
+	const char *by = NULL;
+
+	if ((plain & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO || !router_is_refusal(err)) {
+		cr_assert_eq(told, plain, "%d", d->nr);
+		if (plain == SECCOMP_RET_USER_NOTIF)
+			cr_assert_eq(router_refused(p->r, d->nr, (const uint64_t *)d->args, &by), 0,
+			             "%d", d->nr);
+		return;
+	}
+	cr_assert_eq(told, SECCOMP_RET_USER_NOTIF, "%d", d->nr);
+	cr_assert_eq(router_refused(p->r, d->nr, (const uint64_t *)d->args, &by), err, "%d", d->nr);
+	cr_assert_not_null(by);
+	p->compared++;
+}
+
+static unsigned long audit_too(struct router *r, const struct sock_fprog *plain)
+{
+	struct seccomp_data d = {.arch = FILTER_AUDIT_ARCH};
+	struct sock_fprog told;
+
+	router_audit(r);
+	cr_assert_eq(filter_compile(r, &told), 0);
+	struct pair p = {r, plain, &told, 0};
+	for (d.nr = 0; d.nr <= 600; d.nr++)
+		each_vector(r, &d, compare_audited, &p);
+	free(told.filter);
+	return p.compared;
+}
+
 Test(filter, equals_its_meaning_for_random_rules)
 {
 	uint64_t state = 0x9e3779b97f4a7c15;
-	unsigned long compared = 0;
+	unsigned long compared = 0, audited = 0;
 	for (int round = 0; round < 150; round++) {
 		struct router *r;
 		cr_assert_eq(router_new(&r, round % 3 ? ENOSYS : round % 2 ? EPERM : 0), 0);
@@ -243,12 +281,14 @@ Test(filter, equals_its_meaning_for_random_rules)
 			for (d.nr = 0; d.nr <= 600; d.nr++)
 				each_vector(r, &d, compare, &p);
 			compared += p.compared;
+			audited += audit_too(r, &ours);
 			free(ours.filter);
 		}
 		cr_assert_eq(code, 0);
 		router_free(r);
 	}
 	cr_assert_gt(compared, 1000000);
+	cr_assert_gt(audited, 20000);
 }
 
 /* Blocks so long that a conditional jump cannot cross them. */

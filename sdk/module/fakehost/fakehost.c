@@ -30,7 +30,7 @@ struct fake {
 	struct fake_service offered[MAX_SERVICES], provided[MAX_SERVICES];
 	struct bv_handler extra[MAX_TASKS]; /* added by host->route */
 	size_t n_extra;
-	char fail[512];
+	char fail[512], reported[512];
 	char *strings[256]; /* owned option values */
 	size_t n_strings;
 	int proc_fd; /* what host->proc_fd() lent last, or -1 */
@@ -282,7 +282,20 @@ static const char *option_where(struct bv_self *self, const char *key)
 static unsigned features(struct bv_self *self)
 {
 	(void)self;
-	return BV_FEATURE_LANDLOCK;
+	return BV_FEATURE_LANDLOCK | BV_FEATURE_AUDIT;
+}
+
+static void report(struct bv_self *self, struct bv_call *call, unsigned kind, int err,
+                   const char *what)
+{
+	snprintf(self->fake->reported, sizeof(self->fake->reported), "%s %s %d%s%s",
+	         kind == BV_REPORT_LIMIT ? "limit" : "denied", call->name, err, what ? " " : "",
+	         what ? what : "");
+}
+
+const char *fake_reported(struct fake *f)
+{
+	return f->reported;
 }
 
 /* Borrowed, as from the real one: kept until the fake is asked for another process. */
@@ -299,37 +312,38 @@ static int proc_fd(struct bv_call *call)
 }
 
 static const struct bv_host host = {
-    .head = BV_HEAD(HOST, struct bv_host),
-    .mem_read = mem_read,
-    .mem_write = mem_write,
-    .mem_read_str = mem_read_str,
-    .mem_gather = mem_gather,
-    .reply = reply,
-    .reply_fd = reply_fd,
-    .defer = defer,
-    .redirect = redirect,
-    .get_fd = get_fd,
-    .add_fd = add_fd,
-    .task_pid = task_pid,
-    .slot = slot,
-    .is_guest = is_guest,
-    .first_pid = first_pid,
-    .creds = creds,
-    .umask = guest_umask,
-    .as_guest = as_guest,
-    .as_creds = as_creds,
-    .route = route,
-    .rule = rule,
-    .deny = deny,
-    .provide = provide,
-    .service = service,
-    .log = log_line,
-    .fail = fail,
-    .landlock_read = landlock_read,
-    .landlock_write = landlock_write,
-    .option_where = option_where,
-    .features = features,
-    .proc_fd = proc_fd,
+	.head = BV_HEAD(HOST, struct bv_host),
+	.mem_read = mem_read,
+	.mem_write = mem_write,
+	.mem_read_str = mem_read_str,
+	.mem_gather = mem_gather,
+	.reply = reply,
+	.reply_fd = reply_fd,
+	.defer = defer,
+	.redirect = redirect,
+	.get_fd = get_fd,
+	.add_fd = add_fd,
+	.task_pid = task_pid,
+	.slot = slot,
+	.is_guest = is_guest,
+	.first_pid = first_pid,
+	.creds = creds,
+	.umask = guest_umask,
+	.as_guest = as_guest,
+	.as_creds = as_creds,
+	.route = route,
+	.rule = rule,
+	.deny = deny,
+	.provide = provide,
+	.service = service,
+	.log = log_line,
+	.fail = fail,
+	.landlock_read = landlock_read,
+	.landlock_write = landlock_write,
+	.option_where = option_where,
+	.features = features,
+	.proc_fd = proc_fd,
+	.report = report,
 };
 
 /* ---- options ---- */

@@ -39,6 +39,8 @@ struct fake_answer fake_call(struct fake *f, int pid, const char *name, const ui
 void fake_exit(struct fake *f, int pid);
 /* A service that the module provided, or NULL. */
 const struct bv_head *fake_service(struct fake *f, const char *name);
+/* What the module last told host->report: "denied NAME ERRNO WHAT", or "limit ..."; "" before. */
+const char *fake_reported(struct fake *f);
 /* Runs fini and frees. NULL is fine. */
 void fake_stop(struct fake *f);
 
