@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 
 #define BURST 200u
 #define REFILL_MS 20 /* for one */
+#define WHAT_CUT 512 /* in a line that is too long; a byte can become six */
 
 static int64_t now_ms(clockid_t clock)
 {
@@ -99,6 +101,21 @@ static json_t *record(const struct audit *a, const char *by, struct bv_call *cal
 	return o;
 }
 
+/* The line with the beginning of what, which is cut. */
+static char *shortened(json_t *o, const char *what, size_t *n)
+{
+	char begin[WHAT_CUT + 1];
+
+	snprintf(begin, sizeof(begin), "%s", what);
+	json_object_del(o, "what");
+	json_object_del(o, "what_hex");
+	set_text(o, "what", begin);
+	json_object_set_new(o, "cut", json_true());
+	char *line = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(14));
+	*n = line ? strlen(line) : 0;
+	return line;
+}
+
 void audit_report(struct audit *a, const char *by, struct bv_call *call, unsigned kind, int err,
                   const char *what)
 {
@@ -108,6 +125,10 @@ void audit_report(struct audit *a, const char *by, struct bv_call *call, unsigne
 	char *line = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(14)) : NULL;
 	size_t n = line ? strlen(line) : 0;
 
+	if (n >= PIPE_BUF) { /* a pipe takes more than that in pieces */
+		free(line);
+		line = shortened(o, what, &n);
+	}
 	json_decref(o);
 	if (line)
 		line[n] = '\n'; /* in the place of the end */

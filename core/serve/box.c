@@ -28,8 +28,6 @@
 #define SPARE_MS 10000 /* how old one made ahead may become */
 #define SPARE_DELAY_MS 15 /* what the one just made is first used for goes before */
 
-#define BOX_OF(s, member) ((struct box *)((char *)(s)-offsetof(struct box, member)))
-
 struct box *box_find(const struct client *c, uint32_t id)
 {
 	struct box *b = c->boxes;
@@ -41,15 +39,16 @@ struct box *box_find(const struct client *c, uint32_t id)
 
 /* ---- its beginning ---- */
 
-static _Noreturn void become(struct words *w, const char *cwd, int agent, int errors, pid_t parent)
+static _Noreturn void become(struct words *w, const char *cwd, int agent, int errors, int audit,
+                             pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || null < 0 || dup2(agent, 0) < 0 || dup2(null, 1) < 0 ||
-	    dup2(errors, 2) < 0)
+	    dup2(errors, 2) < 0 || (audit >= 0 && audit != AUDIT_FD && dup2(audit, AUDIT_FD) < 0))
 		_exit(EXIT_BVISOR);
-	(void)syscall(SYS_close_range, 3, ~0u, 0);
+	(void)syscall(SYS_close_range, audit >= 0 ? AUDIT_FD + 1 : AUDIT_FD, ~0u, 0);
 	broker_give_back_files();
 	signal(SIGPIPE, SIG_DFL);
 	sigset_t none;
@@ -81,16 +80,20 @@ static int begin(struct box *b, struct words *w)
 		return -errno;
 	b->errors = (struct source){.fd = errors[0], .ready = on_errors};
 	bv_autofd int said = errors[1];
+	bv_autofd int audit = -1;
+	int r = audit_begin(b, &audit);
+	if (r < 0)
+		return r;
 	(void)fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	(void)fcntl(errors[0], F_SETFL, O_NONBLOCK);
 	pid_t parent = getpid();
 	b->pid = fork();
 	if (b->pid == 0)
-		become(w, json_string_value(json_object_get(b->params, "cwd")), theirs, said,
+		become(w, json_string_value(json_object_get(b->params, "cwd")), theirs, said, audit,
 		       parent);
 	if (b->pid < 0)
 		return -errno;
-	int r = source_watch(broker, &b->agent, EPOLLIN);
+	r = source_watch(broker, &b->agent, EPOLLIN);
 	return r < 0 ? r : source_watch(broker, &b->errors, EPOLLIN);
 }
 
@@ -165,7 +168,7 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 	}
 	b->client = c;
 	b->id = ++c->broker->last_id;
-	b->agent.fd = b->errors.fd = -1;
+	b->agent.fd = b->errors.fd = b->audit.fd = -1;
 	b->name = name ? strdup(name) : NULL;
 	b->params = json_incref(params);
 	b->began = now_ms();
@@ -182,6 +185,7 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 		kill(b->pid, SIGKILL);
 	source_close(c->broker, &b->agent);
 	source_close(c->broker, &b->errors);
+	source_close(c->broker, &b->audit);
 	refuse(c, id, "sandbox", -r, "cannot start a sandbox: %s", strerror(-r));
 	free(b->name);
 	json_decref(b->params);
@@ -295,6 +299,7 @@ static void gone(struct box *b)
 {
 	struct client *c = b->client;
 
+	audit_catch_up(b);
 	source_close(c->broker, &b->agent);
 	for (struct process *p = b->procs; p; p = p->next)
 		process_agent(
@@ -436,9 +441,11 @@ void box_free(struct box *b)
 		process_free(b->procs);
 	source_close(c->broker, &b->agent);
 	source_close(c->broker, &b->errors);
+	source_close(c->broker, &b->audit);
 	json_decref(b->pending);
 	json_decref(b->params);
 	strbuf_fini(&b->said);
+	strbuf_fini(&b->records);
 	free(b->name);
 	broker_free_later(c->broker, b);
 }

@@ -96,6 +96,8 @@ static void tell_unread(struct process *p)
 static void tell_exit(struct process *p)
 {
 	int status = p->end.a;
+
+	audit_catch_up(p->box); /* what it was refused is known by then */
 	json_t *m = json_pack(
 		"{s:s, s:i, s:i, s:b, s:f, s:f, s:f, s:I}", "event", "exit", "process", (int)p->id,
 		"code", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),

@@ -83,7 +83,11 @@ struct box {
 	bool wanted; /* it was asked for; not a spare one */
 	int64_t began, deadline; /* when it is killed, if it is ending; 0 */
 	struct strbuf said; /* on the errors pipe, its last 4 KiB */
+	struct source audit; /* where what was refused is told; closed: nobody asked */
+	struct strbuf records; /* of it, not yet a whole line */
+	uint64_t audit_lost; /* records that the client was not told of */
 };
+#define BOX_OF(s, member) ((struct box *)((char *)(s)-offsetof(struct box, member)))
 
 struct process {
 	struct source in, out, err; /* with a terminal: `out` is its master, `in` a duplicate */
@@ -128,6 +132,13 @@ bool client_full(const struct client *c);
 
 /* ---- method.c ---- */
 void method_call(struct client *c, json_t *request); /* borrowed */
+
+/* ---- audit.c ---- */
+/* If its parameters ask for an audit: *theirs (the caller's) is where the sandbox tells.  0, -errno. */
+int audit_begin(struct box *b, int *theirs);
+#define AUDIT_FD 3 /* what it has there, when it begins */
+/* Passes on what was told until now. */
+void audit_catch_up(struct box *b);
 
 /* ---- box.c ---- */
 void box_create(struct client *c, json_t *id, json_t *params); /* takes id; borrows params */

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve.h"
 #include "words.h"
+
+#define TEXT_OF(n) #n
+#define PATH_OF(n) "/dev/fd/" TEXT_OF(n)
+#define AUDIT_PATH PATH_OF(AUDIT_FD)
 
 static void add(struct words *w, const char *word)
 {
@@ -44,6 +49,7 @@ struct rule {
 		TEXTS,
 		PAIRS,
 		FLAG,
+		AUDIT,
 		NAME,
 		TEMPORARY
 	} kind; /* the last two: box.c looks at them */
@@ -54,7 +60,7 @@ static const struct rule rules[] = {
 	{"rw", "--rw", TEXTS},      {"ro", "--ro", TEXTS},        {"hide", "--hide", TEXTS},
 	{"bind", "--bind", TEXTS},  {"net", "--net", TEXT},       {"allow", "--allow", TEXTS},
 	{"quota", "--quota", TEXT}, {"env", "-e", PAIRS},         {"env_all", "--env-all", FLAG},
-	{"cwd", "-C", TEXT},        {"temporary", "", TEMPORARY},
+	{"cwd", "-C", TEXT},        {"temporary", "", TEMPORARY}, {"audit", "--audit", AUDIT},
 };
 
 bool words_text(const json_t *value)
@@ -76,6 +82,14 @@ static const char *take(struct words *w, const struct rule *r, const json_t *val
 			return "is neither true nor false";
 		if (json_is_true(value))
 			add(w, r->option);
+		return NULL;
+	case AUDIT:
+		if (!json_is_boolean(value))
+			return "is neither true nor false";
+		if (json_is_true(value)) {
+			add(w, r->option);
+			add(w, AUDIT_PATH);
+		}
 		return NULL;
 	case NAME:
 		return words_text(value) ? NULL : "is no string without NUL";

@@ -52,6 +52,19 @@ BVISOR_API const char *bvisor_version(const struct bvisor *b);
 
 /* ---- sandboxes ---- */
 
+/* Something that policy refused to a command.  The strings last as long as the function that gets it. */
+struct bvisor_denial {
+	const char *kind; /* "denied"; "limit": it met a limit (a quota) */
+	const char *by, *call; /* the module that refused, the system call */
+	const char *error; /* the name of its errno: "ENETUNREACH" */
+	const char *
+		what; /* the path, "ADDRESS:PORT" or "process N" it was about; NULL: nothing of that kind */
+	const char *command; /* who asked: the thread's name, and its process */
+	int pid;
+	double time; /* seconds since the Epoch */
+	uint64_t lost; /* how many came before it too fast to be told */
+};
+
 /* All optional: zero is the default.  As the options of bvisor-run, see bvisor(1). */
 struct bvisor_policy {
 	size_t size; /* of this struct: what a later version adds is then zero */
@@ -67,6 +80,10 @@ struct bvisor_policy {
 	const char *const *options; /* "section.key=value" */
 	const char *const
 		*allow; /* what it reaches all the same: "registry.npmjs.org:443", "10.0.0.0/8" */
+	/* Called with each thing that is refused, while the library waits for or takes in something, and for
+	 * a command's before its end is known; it must not use the connection. */
+	void (*denied)(void *arg, const struct bvisor_denial *denial);
+	void *denied_arg;
 };
 
 /* policy: NULL: all defaults. */

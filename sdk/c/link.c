@@ -118,6 +118,10 @@ static void message(struct bvisor *b, const char *bytes, size_t n)
 	}
 	if (event && strcmp(event, "exit") == 0)
 		process_exit(b, m);
+	for (struct bvisor_sandbox *sb = b->sandboxes; sb && event && strcmp(event, "audit") == 0;
+	     sb = sb->next)
+		if (sb->id && sb->id == json_integer_value(json_object_get(m, "sandbox")))
+			sandbox_audit(sb, json_object_get(m, "record"));
 	for (struct bvisor_sandbox *sb = b->sandboxes;
 	     sb && event && strcmp(event, "sandbox_end") == 0; sb = sb->next)
 		if (sb->id && sb->id == json_integer_value(json_object_get(m, "sandbox"))) {

@@ -37,6 +37,8 @@ struct bvisor_sandbox {
 	uint32_t id; /* 0: not running now, as after a review */
 	char *name; /* the broker's, for all but the first start */
 	bool temporary, ended;
+	void (*denied)(void *arg, const struct bvisor_denial *denial);
+	void *denied_arg;
 	char why[256]; /* it ended */
 };
 
@@ -72,6 +74,8 @@ void process_exit(struct bvisor *b, const json_t *event);
 /* sandbox.c: one that can be used, started again if need be; -1 with *e. */
 int sandbox_ready(struct bvisor_sandbox *sb, struct bvisor_error *e);
 void sandbox_free(struct bvisor_sandbox *sb);
+/* audit.c: a record of its audit has come. */
+void sandbox_audit(struct bvisor_sandbox *sb, const json_t *record);
 json_t *json_words(const char *const *words);
 
 #endif

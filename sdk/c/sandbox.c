@@ -124,11 +124,15 @@ struct bvisor_sandbox *bvisor_create(struct bvisor *b, const struct bvisor_polic
 	}
 	sb->link = b;
 	sb->temporary = !p.name;
+	sb->denied = p.denied;
+	sb->denied_arg = p.denied_arg;
 	sb->next = b->sandboxes;
 	b->sandboxes = sb;
 	int r = policy_params(sb->params, &p, e);
 	if (r == 0 && sb->temporary)
 		r = put(sb->params, "temporary", json_true(), e);
+	if (r == 0 && sb->denied)
+		r = put(sb->params, "audit", json_true(), e);
 	if (r == 0)
 		r = sandbox_ready(sb, e);
 	if (r == 0)

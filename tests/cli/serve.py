@@ -286,6 +286,25 @@ c.end()
 ok(not left(), "and leaves none", [left()])
 del env["TMPDIR"]
 
+# An audit, which a client may not care to read.
+c = Client()
+audited = c.create(audit=True)
+ok(c.call("sandbox.create", audit="yes").get("error", {}).get("code") == "invalid", "audit: text")
+ok(shell(c, audited, "chroot /; true") == 0, "what is refused")
+c.send({"id": 9, "method": "process.start", "params": {"sandbox": audited, "shell": "exec 3<>/dev/tcp/192.0.2.1/80; sleep 0.2; chroot /"}})
+seen = []
+while not seen or "exit" != seen[-1].get("event"):
+    seen.append(c.message())
+events = [(m.get("event"), m.get("record", {}).get("call")) for m in seen if "event" in m]
+ok(events == [("audit", "connect"), ("audit", "chroot"), ("exit", None)] and all(m["sandbox"] == audited for m in seen if m.get("event") == "audit"),
+   "is told before the end", events)
+flood = c.create(audit=True)
+c.call("process.start", sandbox=flood, argv=["python3", "-c", "import ctypes; c = ctypes.CDLL(None)\nwhile True: c.chroot(b'/')"])
+time.sleep(1)
+ok(len(c.call("sandbox.list")["result"]["sandboxes"]) == 2, "a flood of it is none for others")
+m = c.call("sandbox.destroy", sandbox=flood)
+ok("result" in m and c.end() == 0, "and it ends", [m])
+
 # A socket for several.
 path = os.path.join(work, "sock")
 p = subprocess.Popen([bvisor, "serve", "--socket", path], env=env, cwd=work, stderr=subprocess.PIPE)

@@ -273,6 +273,38 @@ static void put(const char *name, const char *text)
 		exit(99);
 }
 
+static char told[512];
+static int n_told;
+
+static void hear(void *arg, const struct bvisor_denial *d)
+{
+	size_t n = strlen(told);
+
+	snprintf(told + n, sizeof(told) - n, "%s %s %s %s %s %s %s;", (const char *)arg, d->kind,
+	         d->by, d->call, d->error, d->what ? d->what : "-", d->command);
+	n_told += d->pid > 0 && d->time > 1e9 && !d->lost;
+}
+
+static void audit(struct bvisor *b)
+{
+	const struct bvisor_policy policy = {
+		.size = sizeof(policy), .denied = hear, .denied_arg = (void *)(uintptr_t) "it:"};
+	struct bvisor_sandbox *sb = bvisor_create(b, &policy, &e);
+
+	ok(sb && says(sb, "exec 3<>/dev/tcp/192.0.2.1/80; cat /etc/shadow; chroot /; echo", "\n"),
+	   "some is refused");
+	ok(strcmp(told, "it: denied net connect ENETUNREACH 192.0.2.1:80 bash;"
+	                "it: denied vfs-cow openat ENOENT /etc/shadow cat;it: denied blocklist "
+	                "chroot EPERM - chroot;") == 0 &&
+	           n_told == 3,
+	   "and told");
+	*told = '\0';
+	ok(says(sb, "printf '\\377' >/proc/self/comm; exec 3<>/dev/tcp/192.0.2.1/80; echo", "\n") &&
+	           strcmp(told, "it: denied net connect ENETUNREACH 192.0.2.1:80 \377;") == 0,
+	   "with bytes that are no text");
+	bvisor_destroy(sb);
+}
+
 static void review(struct bvisor *b)
 {
 	const struct bvisor_policy policy = {.size = sizeof(policy), .cwd = host};
@@ -422,6 +454,7 @@ int main(void)
 	streams(sb);
 	processes(b, sb);
 	files(sb);
+	audit(b);
 	review(b);
 	policies(b);
 	bvisor_destroy(sb);

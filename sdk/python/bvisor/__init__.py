@@ -6,6 +6,7 @@
 ...     print(sb.bash("echo hello").stdout, end="")
 hello
 """
+from .audit import Denial
 from .aio import AsyncFile, AsyncProcess, AsyncSandbox, AsyncShell
 from .errors import (BvisorError, CommandError, ConflictError, LimitExceeded, PolicyError, ProtocolError, SandboxError, TimeoutError,
                      UnsupportedHost)
@@ -15,5 +16,5 @@ from .sandbox import Network, Sandbox, Stats
 from .shell import Shell
 
 __version__ = "0.1.0"
-__all__ = ["AsyncFile", "AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "FileEvent", "FileInfo", "LimitExceeded", "Network",
+__all__ = ["AsyncFile", "AsyncProcess", "AsyncSandbox", "AsyncShell", "BvisorError", "CommandError", "CommandResult", "ConflictError", "Denial", "FileEvent", "FileInfo", "LimitExceeded", "Network",
            "PolicyError", "Process", "ProtocolError", "Sandbox", "SandboxError", "Shell", "Stats", "TimeoutError", "UnsupportedHost", "Watch"]

@@ -73,6 +73,7 @@ class Broker:
         self._sinks: dict[int, Sink] = {}
         self._early: dict[int, list[tuple[int, int, Any]]] = {}
         self._ends: dict[int, Callable[[str], None]] = {}
+        self._audits: dict[int, Callable[[Message], None]] = {}
         self._next = 0
         self._gone: Optional[Exception] = None
         ours, theirs = socket.socketpair()
@@ -200,6 +201,12 @@ class Broker:
                 end = self._ends.pop(int(message["sandbox"]), None)
             if end:
                 end(str(message.get("message") or "the sandbox has ended"))
+        elif message.get("event") == "audit":
+            sandbox = int(message["sandbox"])
+            with self._lock:
+                heard = self._audits.get(sandbox)
+            if heard:
+                heard(message["record"])
         elif "error" in message:
             raise ValueError(message["error"].get("message"))
 
@@ -222,9 +229,17 @@ class Broker:
             raise
         return future
 
-    def call(self, method: str, **params: Any) -> Message:
-        """Asks and waits."""
-        return self.request(method, params).result()
+    def call(self, method: str, then: Optional[Callable[[Message], None]] = None, **params: Any) -> Message:
+        """Asks and waits.  then: what to do with the answer before anything else the broker says is heard."""
+        future = self.request(method, params)
+        if then:
+            first = then
+
+            def answered(done: "Future[Message]") -> None:
+                if done.exception() is None:
+                    first(done.result())
+            future.add_done_callback(answered)
+        return future.result()
 
     def attach(self, process: int, sink: Sink) -> None:
         """From now on sink hears of the process, and first of what has come already."""
@@ -250,6 +265,14 @@ class Broker:
                 self._ends[sandbox] = call
             else:
                 self._ends.pop(sandbox, None)
+
+    def on_audit(self, sandbox: int, call: Optional[Callable[[Message], None]]) -> None:
+        """Calls for each record of the sandbox's audit, on the reading thread; None: no more."""
+        with self._lock:
+            if call:
+                self._audits[sandbox] = call
+            else:
+                self._audits.pop(sandbox, None)
 
     def write(self, process: int, data: bytes) -> None:
         """Standard input; no more than was granted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, AsyncIterator, Callable, Optional, Sequence, TypeVar, Union
 
+from .audit import Denial
 from .files import FileInfo, PathLike
 from .process import CommandResult, Input, Process, Reader
 from .sandbox import Sandbox, Stats
@@ -293,6 +294,10 @@ class AsyncSandbox:
     async def allow(self, *where: str) -> None:
         """As Sandbox.network.allow()."""
         await self._call(lambda: self.sandbox.network.allow(*where))
+
+    def denials(self) -> "list[Denial]":
+        """As Sandbox.denials(): there is nothing to wait for."""
+        return self.sandbox.denials()
 
     async def stats(self) -> Stats:
         """As Sandbox.stats()."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
+from .audit import Audit, Denial
 from ._broker import Broker, Message, shared
 from .errors import BvisorError, ConflictError, PolicyError, SandboxError
 from .files import Files
@@ -55,13 +56,16 @@ class Sandbox:
 
     name: of a kept sandbox.  rw, ro, hide: host directories and paths; bind: "SRC:DST[:ro|:rw]".  net: "none"
     (the default) or "host"; allow: what it reaches all the same ("registry.npmjs.org:443", "10.0.0.0/8").  quota: how much may be written ("2G").  env: variables of every command; env_all: the
-    application's environment.  cwd: where commands start.  config: a bvisor.ini.  options: its options, as
-    {"section.key": "value"}.  Of a policy, a mapping with these keys, keywords win.
+    application's environment.  cwd: where commands start.  audit: keep what is refused, for denials(); on_denied: a
+    function to call with each Denial besides, on a thread of the library's own: it must not block, nor use the
+    sandbox.  config: a bvisor.ini.  options: its options, as {"section.key": "value"}.  Of a policy, a mapping with
+    these keys, keywords win.
     """
 
     def __init__(self, name: Optional[str] = None, *, rw: Sequence[str] = (), ro: Sequence[str] = (), hide: Sequence[str] = (),
                  bind: Sequence[str] = (), net: Optional[str] = None, allow: Sequence[str] = (), quota: Optional[str] = None,
                  env: Optional[Mapping[str, str]] = None, env_all: bool = False, cwd: Optional[str] = None,
+                 audit: bool = False, on_denied: Optional[Callable[[Denial], None]] = None,
                  config: Optional[str] = None, options: Optional[Mapping[str, str]] = None,
                  policy: Union[None, str, Mapping[str, Any]] = None, broker: Optional[Broker] = None) -> None:
         self._id: Optional[int] = None
@@ -72,7 +76,7 @@ class Sandbox:
         elif policy is not None:
             params.update(policy)
         given = {"name": name, "rw": list(rw), "ro": list(ro), "hide": list(hide), "bind": list(bind), "net": net, "allow": list(allow), "quota": quota,
-                 "env": dict(env) if env else None, "env_all": env_all or None, "cwd": os.path.abspath(cwd) if cwd else None, "config": config,
+                 "env": dict(env) if env else None, "env_all": env_all or None, "audit": audit or on_denied is not None, "cwd": os.path.abspath(cwd) if cwd else None, "config": config,
                  "options": dict(options) if options else None}
         params.update({key: value for key, value in given.items() if value})
         params.setdefault("cwd", os.getcwd())
@@ -87,6 +91,8 @@ class Sandbox:
         self._pid = os.getpid()
         self._ended: Optional[str] = None
         self._running: set[Process] = set()
+        self._on_denied = on_denied
+        self._audit = Audit(on_denied) if params.get("audit") else None
         #: read and write its files
         self.files = Files(self)
         #: what it may reach
@@ -99,7 +105,11 @@ class Sandbox:
     def _open(self) -> int:
         with self._lock:
             if self._id is None:
-                answer = self._broker.call("sandbox.create", **dict(self._params, **({"name": self._kept} if self._kept else {})))
+                heard = self._audit.heard if self._audit else None
+
+                def audited(answer: Message) -> None:
+                    self._broker.on_audit(int(answer["sandbox"]), heard)
+                answer = self._broker.call("sandbox.create", audited if heard else None, **dict(self._params, **({"name": self._kept} if self._kept else {})))
                 self._id, self._kept = int(answer["sandbox"]), str(answer["name"])
                 me = weakref.ref(self)
 
@@ -125,6 +135,7 @@ class Sandbox:
             if number is None:
                 return
             self._broker.on_end(number, None)
+            self._broker.on_audit(number, None)
             if self._ended is None and self._broker.alive:
                 try:
                     self._broker.call("sandbox.destroy", sandbox=number)
@@ -145,6 +156,7 @@ class Sandbox:
             number, self._id = self._id, None
             if number is not None:
                 self._broker.on_end(number, None)
+                self._broker.on_audit(number, None)
             if self._broker.alive:
                 try:
                     self._broker.call("sandbox.remove", name=self._kept)
@@ -214,6 +226,15 @@ class Sandbox:
             options.setdefault("stdin", "null")
         result = self.start(command, **options).communicate(input)
         return result.check() if check else result
+
+    def denials(self) -> list[Denial]:
+        """What was refused since this was last asked, the latest 1,000.  Needs Sandbox(audit=True).
+
+        What a command was refused is known when it has ended.
+        """
+        if self._audit is None:
+            raise PolicyError("there is no audit: Sandbox(audit=True)")
+        return self._audit.take()
 
     def stats(self) -> Stats:
         """What its processes use now."""
@@ -304,7 +325,7 @@ class Sandbox:
             raise PolicyError("a sandbox with a name is forked into one with a name, one without into one without")
         name = new or f"f{secrets.token_hex(8)}"
         self._checked("fork", f"{self._kept}@{tag}" if tag else str(self._kept), name, live=True)
-        return Sandbox(policy=dict(self._params, name=name), broker=self._broker)
+        return Sandbox(policy=dict(self._params, name=name), on_denied=self._on_denied, broker=self._broker)
 
     def remove(self) -> None:
         """Closes it and forgets its files and snapshots."""

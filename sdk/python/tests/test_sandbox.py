@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -251,6 +252,48 @@ class Uses(unittest.TestCase):
             sb.run(reach)
         with Sandbox() as sb:
             self.assertNotEqual(sb.run(reach, check=False).exit_code, 0)
+
+    def test_denials(self):
+        told = []
+        with Sandbox(on_denied=told.append, quota="1M") as sb:
+            sb.bash("true")
+            self.assertEqual(sb.denials(), [])
+            sb.bash("exec 3<>/dev/tcp/192.0.2.1/80; cat /etc/shadow; chroot /; dd if=/dev/zero of=/tmp/x bs=64k count=100; true")
+            found = sb.denials()
+            self.assertEqual([(d.kind, d.by, d.call, d.errno, d.what, d.command) for d in found], [
+                ("denied", "net", "connect", "ENETUNREACH", "192.0.2.1:80", "bash"),
+                ("denied", "vfs-cow", "openat", "ENOENT", "/etc/shadow", "cat"),
+                ("denied", "blocklist", "chroot", "EPERM", None, "chroot"),
+                ("limit", "vfs-cow", "write", "ENOSPC", "quota", "dd")])
+            self.assertEqual(found, told)
+            self.assertEqual(str(found[0]), "bash: connect 192.0.2.1:80: ENETUNREACH")
+            self.assertEqual(str(found[2]), "chroot: chroot: EPERM")
+            self.assertEqual(sb.denials(), [])
+            sb.rollback()
+            sb.bash("chroot /", check=False)  # opened anew
+            with sb.fork() as other:
+                other.bash("chroot /", check=False)
+                self.assertEqual(len(other.denials()), 1)
+            self.assertEqual((len(sb.denials()), len(told)), (1, 6))
+            sb.run(["python3", "-c", "import os, ctypes\nopen('/proc/self/comm', 'wb').write(b'\\xff')\nctypes.CDLL(None).chroot(b'/')"])
+            self.assertEqual(sb.denials()[0].command, "\udcff")
+            sb.run(["python3", "-c", "import ctypes; c = ctypes.CDLL(None)\nfor i in range(20000): c.chroot(b'/')"])
+            sb.bash("sleep 0.1; chroot /; true")
+            many = sb.denials()
+            self.assertTrue(200 <= len(many) <= 1000 and sum(d.lost for d in many) + len(many) == 20001, len(many))
+        with Sandbox() as sb, self.assertRaises(bvisor.PolicyError):
+            sb.denials()
+
+        def bad(_):
+            raise RuntimeError("mine")
+        hook, caught = sys.excepthook, []
+        sys.excepthook = lambda *e: caught.append(str(e[1]))
+        try:
+            with Sandbox(on_denied=bad) as sb:
+                sb.bash("chroot /", check=False)
+                self.assertEqual((caught, len(sb.denials())), (["mine"], 1))
+        finally:
+            sys.excepthook = hook
 
     def test_watch(self):
         with tempfile.TemporaryDirectory(dir=support.STATE) as directory, Sandbox(cwd=directory) as sb:

@@ -85,6 +85,7 @@ export class Broker {
   private readonly sinks = new Map<number, Sink>();
   private readonly early = new Map<number, ((sink: Sink) => void)[]>();
   private readonly ends = new Map<number, (why: string) => void>();
+  private readonly audits = new Map<number, (record: Json) => void>();
   private chunks: Buffer[] = [];
   private size = 0;
   private next = 0;
@@ -222,19 +223,28 @@ export class Broker {
       const end = this.ends.get(Number(m["sandbox"]));
       this.ends.delete(Number(m["sandbox"]));
       end?.(String(m["message"] || "the sandbox has ended"));
+    } else if (m["event"] === "audit") {
+      this.audits.get(Number(m["sandbox"]))?.(m["record"] as Json);
     } else if (m["error"]) {
       throw ofBroker(m["error"] as Json);
     }
   }
 
-  async call(method: string, params: Json): Promise<Json> {
+  /** then: what to do with the answer before anything else the broker says is heard. */
+  async call(method: string, params: Json, then?: (answer: Json) => void): Promise<Json> {
     this.use(1);
     try {
       await this.greeting;
       return await new Promise<Json>((resolve, reject) => {
         const id = ++this.next;
         this.send(FRAME.json, 0, Buffer.from(JSON.stringify({ id, method, params })));
-        this.pending.set(id, { resolve, reject });
+        this.pending.set(id, {
+          resolve: (answer) => {
+            then?.(answer);
+            resolve(answer);
+          },
+          reject,
+        });
       });
     } finally {
       this.use(-1);
@@ -260,6 +270,11 @@ export class Broker {
   onEnd(sandbox: number, call: ((why: string) => void) | undefined): void {
     if (call) this.ends.set(sandbox, call);
     else this.ends.delete(sandbox);
+  }
+
+  onAudit(sandbox: number, call: ((record: Json) => void) | undefined): void {
+    if (call) this.audits.set(sandbox, call);
+    else this.audits.delete(sandbox);
   }
 
   write(id: number, bytes: Uint8Array): void {

@@ -3,6 +3,7 @@
 import "./symbols.js";
 export { closeAll } from "./broker.js";
 export * from "./errors.js";
+export { type Denial } from "./audit.js";
 export { type FileEvent, type FileInfo, type Files, type Watch } from "./files.js";
 export { type CommandResult, type Output } from "./process.js";
 export { type Shell, type ShellRunOptions } from "./shell.js";

@@ -3,10 +3,13 @@ import "./symbols.js";
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { sharedBroker, type Broker, type Json } from "./broker.js";
+import { denialOf, type Denial } from "./audit.js";
 import { ConflictError, PolicyError, SandboxError } from "./errors.js";
 import { Files } from "./files.js";
 import { Output, check, type CommandResult, type OutputHooks } from "./process.js";
 import { Shell } from "./shell.js";
+
+const KEPT_DENIALS = 1000;
 
 export interface SandboxOptions {
   /** Keeps what is written under this name, also for the bvisor command; without, it goes with the sandbox. */
@@ -27,6 +30,10 @@ export interface SandboxOptions {
   env?: Record<string, string>;
   /** Pass the application's environment. */
   envAll?: boolean;
+  /** Keep what is refused, for denials(). */
+  audit?: boolean;
+  /** Called with each Denial besides. */
+  onDenied?: (denial: Denial) => void;
   /** Where commands start; default: the application's working directory. */
   cwd?: string;
   /** A bvisor.ini. */
@@ -114,10 +121,14 @@ export class Sandbox implements AsyncDisposable, Disposable {
   private ended: string | undefined;
   private closed = false;
   private readonly running = new Set<Output>();
+  private readonly onDenied: ((denial: Denial) => void) | undefined;
+  private denied: Denial[] = [];
 
   constructor(options: SandboxOptions = {}, broker: Broker = sharedBroker()) {
-    const { envAll, ...rest } = options;
+    const { envAll, audit, onDenied, ...rest } = options;
     this.params = { ...rest, cwd: resolve(options.cwd ?? ".") };
+    if (audit || onDenied) this.params["audit"] = true;
+    this.onDenied = onDenied;
     if (envAll !== undefined) this.params["env_all"] = envAll;
     for (const key of ["rw", "ro", "hide"]) if (Array.isArray(this.params[key])) this.params[key] = (this.params[key] as string[]).map((p) => resolve(p));
     this.name = options.name;
@@ -142,7 +153,9 @@ export class Sandbox implements AsyncDisposable, Disposable {
   private async open(): Promise<number> {
     if (this.closed) throw new SandboxError("the sandbox is closed");
     if (this.ended !== undefined) throw new SandboxError(`the sandbox has ended: ${this.ended}`);
-    this.opening ??= this.broker.call("sandbox.create", this.kept === undefined ? this.params : { ...this.params, name: this.kept }).then((answer) => {
+    this.opening ??= this.broker.call("sandbox.create", this.kept === undefined ? this.params : { ...this.params, name: this.kept }, (answer) => {
+      if (this.params["audit"]) this.broker.onAudit(Number(answer["sandbox"]), (record) => this.heard(denialOf(record)));
+    }).then((answer) => {
       const id = Number(answer["sandbox"]);
       this.kept = String(answer["name"]);
       this.broker.onEnd(id, (why) => (this.ended = why));
@@ -194,6 +207,22 @@ export class Sandbox implements AsyncDisposable, Disposable {
   /** Runs a list of words to its end. */
   async run(argv: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
     return this.complete(argv, options);
+  }
+
+  private heard(denial: Denial): void {
+    if (this.denied.push(denial) > KEPT_DENIALS) this.denied.shift();
+    if (this.onDenied) queueMicrotask(() => this.onDenied?.(denial)); // what it throws is not the connection's
+  }
+
+  /**
+   * What was refused since this was last asked, the latest 1,000; what a command was refused is known when it has ended.
+   * Needs the option audit.
+   */
+  denials(): Denial[] {
+    if (!this.params["audit"]) throw new PolicyError("there is no audit: new Sandbox({ audit: true })");
+    const found = this.denied;
+    this.denied = [];
+    return found;
   }
 
   /** What its processes use now. */
@@ -272,7 +301,7 @@ export class Sandbox implements AsyncDisposable, Disposable {
     if ((name === undefined) !== this.temporary) throw new PolicyError("a sandbox with a name is forked into one with a name, one without into one without");
     const kept = name ?? `f${randomBytes(8).toString("hex")}`;
     await this.command(["fork"], [kept], tag, true);
-    const other = new Sandbox({}, this.broker);
+    const other = new Sandbox(this.onDenied ? { onDenied: this.onDenied } : {}, this.broker);
     Object.assign(other, { name, kept, temporary: this.temporary, params: name === undefined ? this.params : { ...this.params, name } });
     return other;
   }
@@ -292,6 +321,7 @@ export class Sandbox implements AsyncDisposable, Disposable {
     try {
       const sandbox = await opening;
       this.broker.onEnd(sandbox, undefined);
+      this.broker.onAudit(sandbox, undefined);
       if (this.ended === undefined) await this.broker.call("sandbox.destroy", { sandbox });
     } catch {
       // it has ended by itself, or never began

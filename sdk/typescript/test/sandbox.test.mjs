@@ -183,6 +183,38 @@ test("the network is shut but for what is allowed", async () => {
   server.close();
 });
 
+test("what is refused is told", async () => {
+  const told = [];
+  const own = await Sandbox.create({ onDenied: (d) => told.push(d) });
+  await own.bash("exec 3<>/dev/tcp/192.0.2.1/80; cat /etc/shadow; chroot /; true");
+  const found = own.denials();
+  assert.deepEqual(
+    found.map((d) => [d.kind, d.by, d.call, d.errno, d.what, d.command]),
+    [
+      ["denied", "net", "connect", "ENETUNREACH", "192.0.2.1:80", "bash"],
+      ["denied", "vfs-cow", "openat", "ENOENT", "/etc/shadow", "cat"],
+      ["denied", "blocklist", "chroot", "EPERM", undefined, "chroot"],
+    ],
+  );
+  assert.ok(found.every((d) => Math.abs(d.time - Date.now()) < 60000 && d.pid > 0 && d.lost === 0));
+  assert.deepEqual(found, told);
+  await own.rollback();
+  const other = await own.fork();
+  for (const sb of [own, other]) {
+    await sb.bash("chroot /", { check: false });
+    assert.equal(sb.denials().length, 1);
+    await sb.close();
+  }
+  assert.equal(told.length, 5);
+  const quiet = await Sandbox.create({ audit: true });
+  await quiet.bash("chroot /", { check: false });
+  assert.equal(quiet.denials().length, 1);
+  await quiet.close();
+  const none = await Sandbox.create();
+  assert.throws(() => none.denials(), bvisor.PolicyError);
+  await none.close();
+});
+
 test("stats", async () => {
   const own = await Sandbox.create();
   const idle = await own.stats();
