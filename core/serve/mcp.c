@@ -174,6 +174,8 @@ static bool bash(struct mcp *m, json_t *args, struct strbuf *out)
 	else if (o.code)
 		strbuf_printf(out, "\n[exit code %d]", o.code);
 	bool good = o.code == 0 && !o.timed_out;
+	for (unsigned i = 0; !good && i < o.n_refused; i++)
+		strbuf_printf(out, "\n[the sandbox refused %s]", o.refused[i].data);
 	outcome_fini(&o);
 	return good;
 }
@@ -483,7 +485,7 @@ int mcp_command(int argc, char **argv)
 		{"quota", required_argument, NULL, 'q'},  {"env-all", no_argument, NULL, 'e'},
 		{"config", required_argument, NULL, 'c'}, {"yes", no_argument, NULL, 'y'},
 		{"help", no_argument, NULL, 'h'},         {0}};
-	struct mcp m = {.params = json_object(), .later = json_array()};
+	struct mcp m = {.params = json_pack("{s:b}", "audit", 1), .later = json_array()};
 	char temp[64], cwd[4096];
 	bv_autofree char *line = NULL;
 	size_t cap = 0;

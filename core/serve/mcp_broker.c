@@ -195,6 +195,25 @@ static void on_frame(void *arg, const struct frame *f)
 	(void)send_frame(r->l, FRAME_CREDIT, f->stream, &word, sizeof(word));
 }
 
+static void on_refused(struct outcome *o, const json_t *record)
+{
+	const char *call = json_string_value(json_object_get(record, "call")),
+		   *what = json_string_value(json_object_get(record, "what")),
+		   *error = json_string_value(json_object_get(record, "errno"));
+	struct strbuf text = {0};
+
+	if (!call || !error || o->n_refused == REFUSED_MAX)
+		return;
+	strbuf_printf(&text, "%s%s%s: %s", call, what ? " " : "", what ? what : "", error);
+	for (unsigned i = 0; i < o->n_refused; i++)
+		if (strcmp(o->refused[i].data, text.data ? text.data : "") == 0)
+			strbuf_fini(&text);
+	if (text.data && !text.failed)
+		o->refused[o->n_refused++] = text;
+	else
+		strbuf_fini(&text);
+}
+
 bool link_run(struct link *l, json_t *params, const char *input, size_t n, struct outcome *out,
               json_t **why)
 {
@@ -239,6 +258,8 @@ bool link_run(struct link *l, json_t *params, const char *input, size_t n, struc
 		bool mine = event && strcmp(event, "exit") == 0 &&
 		            json_integer_value(json_object_get(m, "process")) == id;
 		bool over = event && strcmp(event, "sandbox_end") == 0;
+		if (event && strcmp(event, "audit") == 0)
+			on_refused(out, json_object_get(m, "record"));
 		if (mine) {
 			out->code = (int)json_integer_value(json_object_get(m, "code"));
 			out->timed_out = json_is_true(json_object_get(m, "timed_out"));
@@ -253,4 +274,6 @@ void outcome_fini(struct outcome *o)
 {
 	strbuf_fini(&o->out);
 	strbuf_fini(&o->err);
+	for (unsigned i = 0; i < o->n_refused; i++)
+		strbuf_fini(&o->refused[i]);
 }

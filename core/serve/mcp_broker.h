@@ -17,10 +17,14 @@ struct link {
 	uint32_t last_id;
 };
 
+#define REFUSED_MAX 10 /* of which a reader wants to know */
+
 /* How a process ended. */
 struct outcome {
 	struct strbuf out, err; /* at most OUTCOME_MAX bytes each; the rest is counted only */
 	uint64_t out_size, err_size;
+	struct strbuf refused[REFUSED_MAX]; /* what the sandbox refused meanwhile, each once */
+	unsigned n_refused;
 	int code;
 	bool timed_out;
 };
