@@ -27,6 +27,7 @@
 #define END_MS 1500 /* for a sandbox to end by itself */
 #define SPARE_MS 10000 /* how old one made ahead may become */
 #define SPARE_DELAY_MS 15 /* what the one just made is first used for goes before */
+#define SPARE_WAITED_MS 60 /* one that has waited so long was early enough */
 
 struct box *box_find(const struct client *c, uint32_t id)
 {
@@ -229,6 +230,10 @@ void box_create(struct client *c, json_t *id, json_t *params)
 	struct box *b = take_spare(c, params);
 
 	if (!b)
+		c->hurried = again && c->spare_at;
+	else if (now_ms() - b->began > SPARE_WAITED_MS)
+		c->hurried = false;
+	if (!b)
 		b = make(c, id, params);
 	if (!b)
 		return;
@@ -239,7 +244,7 @@ void box_create(struct client *c, json_t *id, json_t *params)
 	if (b->state == BOX_READY)
 		answer(b);
 	if (again && !c->spare && !c->spare_at && !json_object_get(params, "name"))
-		c->spare_at = now_ms() + SPARE_DELAY_MS;
+		c->spare_at = now_ms() + (c->hurried ? 0 : SPARE_DELAY_MS);
 }
 
 /* ---- what it says ---- */

@@ -62,6 +62,7 @@ struct client {
 	struct box *boxes; /* with the spare one */
 	struct box *spare; /* made ahead, or NULL; no answer names it */
 	int64_t spare_at; /* when it will be made; 0 */
+	bool hurried; /* sandboxes are asked for faster than that */
 	json_t *latest; /* what the latest sandbox was created with */
 	struct queue in, out;
 	bool greeted, dead;

@@ -19,6 +19,7 @@
 #include "temp.h"
 
 #define OPTION "vfs-cow.state="
+#define FLEETING "fleeting" /* docs/layer-format.md */
 
 struct temp {
 	struct temp *next;
@@ -79,6 +80,7 @@ static void dir_remove(int base, const char *name, const char *path)
 	free(word);
 	(void)unlinkat(dir, "sandboxes", AT_REMOVEDIR);
 	(void)unlinkat(dir, "trees", AT_REMOVEDIR);
+	(void)unlinkat(dir, FLEETING, 0);
 	(void)unlinkat(base, name, AT_REMOVEDIR);
 }
 
@@ -140,6 +142,8 @@ const char *temp_state(struct broker *b)
 	/* Nobody collects it before we hold it: that happens under the base's lock. */
 	if (!mkdtemp(own) || !hold(base, strrchr(own, '/') + 1, &b->temp_dir))
 		return NULL;
+	/* The store need not wait for the disk: nobody comes back to these after a power loss. */
+	close(openat(b->temp_dir, FLEETING, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	if (asprintf(&b->temp_state, OPTION "%s", own) < 0)
 		b->temp_state = NULL;
 	return b->temp_state;

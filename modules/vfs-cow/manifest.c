@@ -129,7 +129,7 @@ int manifest_load(int dir, struct manifest *out, char *why, size_t size)
 	return -EINVAL;
 }
 
-int manifest_save(int dir, const struct manifest *m)
+int manifest_save(int dir, const struct manifest *m, bool durable)
 {
 	bv_autostrbuf struct strbuf b = {0};
 
@@ -150,8 +150,8 @@ int manifest_save(int dir, const struct manifest *m)
 	if (b.failed)
 		return -ENOMEM;
 	bv_autofd int fd = openat(dir, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, b.data, b.len) != (ssize_t)b.len || fsync(fd) < 0 ||
-	    renameat(dir, TEMP, dir, MANIFEST) < 0 || fsync(dir) < 0)
+	if (fd < 0 || write(fd, b.data, b.len) != (ssize_t)b.len || (durable && fsync(fd) < 0) ||
+	    renameat(dir, TEMP, dir, MANIFEST) < 0 || (durable && fsync(dir) < 0))
 		return -errno;
 	return 0;
 }

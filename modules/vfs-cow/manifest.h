@@ -3,6 +3,7 @@
 #define VFS_COW_MANIFEST_H
 /* The file `manifest` that makes a directory a kept layer (docs/layer-format.md). */
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -24,8 +25,8 @@ struct manifest {
 
 /* 0; -ENOENT when there is none; else -errno with a sentence in why. */
 int manifest_load(int dir, struct manifest *out, char *why, size_t size);
-/* Replaces it whole, durably. */
-int manifest_save(int dir, const struct manifest *m);
+/* Replaces it whole; durable: it is on the disk afterwards. */
+int manifest_save(int dir, const struct manifest *m, bool durable);
 /* The text of one: 0, or -EINVAL with the number of the line in *line.  text is cut up. */
 int manifest_parse(char *text, struct manifest *out, unsigned *line);
 

@@ -14,6 +14,7 @@ struct store_reg {
 /* The context of the built-in stores, with room for the sentence that says why one failed. */
 struct store_why {
 	const char *state; /* vfs-cow.state, or NULL */
+	bool fleeting; /* what is kept there need not survive a power loss */
 	char why[600];
 };
 

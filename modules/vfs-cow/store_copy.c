@@ -169,7 +169,8 @@ static int stage_name(struct store_why *t, struct stage *s)
 	if (renameat2(s->holder, s->temp, s->holder, entry_of(&s->state), RENAME_NOREPLACE) < 0)
 		return store_fail(t, errno, "'%s'", entry_of(&s->state));
 	s->temp[0] = '\0';
-	(void)fsync(s->holder);
+	if (!t->fleeting)
+		(void)fsync(s->holder);
 	return 0;
 }
 
@@ -199,7 +200,7 @@ static int stage_share(struct store_why *t, int base, const char *from, struct s
 	m->created = time(NULL);
 	snprintf(m->parent, sizeof(m->parent), "%s", from);
 	m->parent_used = lock >= 0 && fstat(lock, &st) == 0 ? st.st_mtim : (struct timespec){0};
-	r = manifest_save(s->fd, m);
+	r = manifest_save(s->fd, m, !t->fleeting);
 	if (r < 0)
 		return store_fail(t, -r, "the new layer's manifest");
 	return stage_name(t, s);
@@ -207,11 +208,11 @@ static int stage_share(struct store_why *t, int base, const char *from, struct s
 
 int stage_place(struct store_why *t, struct stage *s, const struct manifest *m)
 {
-	int r = manifest_save(s->fd, m);
+	int r = manifest_save(s->fd, m, !t->fleeting);
 
 	if (r < 0)
 		return store_fail(t, -r, "the new layer's manifest");
-	if (syncfs(s->fd) < 0)
+	if (!t->fleeting && syncfs(s->fd) < 0)
 		return store_fail(t, errno, "the new layer");
 	return stage_name(t, s);
 }

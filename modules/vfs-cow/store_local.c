@@ -105,6 +105,7 @@ int local_sandboxes(struct store_why *t, bool create, char *path, size_t size)
 		return store_fail(t, errno, "%s", state);
 	if (st.st_uid != geteuid() || (st.st_mode & 022))
 		return store_fail(t, EPERM, "%s belongs to somebody else or can be written by others", state);
+	t->fleeting = faccessat(base, FLEETING, F_OK, 0) == 0;
 	if (create && mkdirat(base, "sandboxes", 0700) < 0 && errno != EEXIST)
 		return store_fail(t, errno, "%s/sandboxes", state);
 	bv_autofd int fd = openat(base, "sandboxes", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -211,7 +212,7 @@ static int fill(struct store_why *t, struct local *l, int at, const char *base, 
 	if (r == -ENOENT) {
 		l->manifest = (struct manifest){.version = MANIFEST_VERSION, .created = time(NULL)};
 		note_start(&l->manifest);
-		r = manifest_save(l->dir, &l->manifest);
+		r = manifest_save(l->dir, &l->manifest, !t->fleeting);
 		if (r < 0)
 			return store_fail(t, -r, "sandbox '%s': manifest", l->name);
 	}

@@ -8,6 +8,7 @@
 
 #define NAME_LEN 64
 #define SNAPSHOTS "snapshots"
+#define FLEETING "fleeting" /* beside the sandboxes, docs/layer-format.md */
 
 struct local {
 	int dir, lock;

@@ -76,14 +76,14 @@ static int come_home(int dir, int tree)
 	return 0;
 }
 
-static int tell(int dir, struct manifest *m, const char *id)
+static int tell(const struct store_why *t, int dir, struct manifest *m, const char *id)
 {
 	snprintf(m->tree, sizeof(m->tree), "%s", id);
-	return manifest_save(dir, m);
+	return manifest_save(dir, m, !t->fleeting);
 }
 
 /* Finishes what was interrupted.  Afterwards the state has all of its own (1) or nothing (0); -errno. */
-static int settle(int base, int dir, struct manifest *m)
+static int settle(const struct store_why *t, int base, int dir, struct manifest *m)
 {
 	if (!m->tree[0])
 		return 1;
@@ -103,7 +103,7 @@ static int settle(int base, int dir, struct manifest *m)
 		r = come_home(dir, tree);
 	}
 	if (r == 0)
-		r = tell(dir, m, "");
+		r = tell(t, dir, m, "");
 	return r < 0 ? r : 1;
 }
 
@@ -123,7 +123,7 @@ static int make_tree(int trees, char id[TREE_ID])
 int share_state(struct store_why *t, int base, int dir, struct manifest *m)
 {
 	char id[TREE_ID];
-	int r = settle(base, dir, m);
+	int r = settle(t, base, dir, m);
 
 	if (r < 0)
 		return store_fail(t, -r, "the layer's shared tree");
@@ -133,10 +133,10 @@ int share_state(struct store_why *t, int base, int dir, struct manifest *m)
 	bv_autofd int tree = trees < 0 ? trees : make_tree(trees, id);
 	if (tree < 0)
 		return store_fail(t, -tree, "a shared tree");
-	r = tell(dir, m, id);
+	r = tell(t, dir, m, id);
 	if (r == 0 && (renameat(dir, "meta", tree, "meta") < 0 || renameat(dir, "upper", tree, "upper") < 0))
 		r = -errno;
-	if (r == 0 && (fsync(tree) < 0 || fsync(trees) < 0 || fsync(dir) < 0))
+	if (r == 0 && !t->fleeting && (fsync(tree) < 0 || fsync(trees) < 0 || fsync(dir) < 0))
 		r = -errno;
 	return r < 0 ? store_fail(t, -r, "a shared tree") : 0;
 }
@@ -212,7 +212,7 @@ static void discard(int dir, const char *name)
 		(void)unlinkat(dir, name, AT_REMOVEDIR);
 }
 
-static int copy_tree(int tree, int dir)
+static int copy_tree(const struct store_why *t, int tree, int dir)
 {
 	static const char *const part[] = {"meta", "upper"}; /* upper last: with it the layer is whole */
 	static const char *const temp[] = {"meta.new", "upper.new"};
@@ -224,7 +224,7 @@ static int copy_tree(int tree, int dir)
 
 		r = from < 0 ? from : layer_copy(from, dir, temp[i]);
 	}
-	if (r == 0 && syncfs(dir) < 0)
+	if (r == 0 && !t->fleeting && syncfs(dir) < 0)
 		r = -errno;
 	/* One that was interrupted between the two left its meta. */
 	if (r == 0 && has(dir, "meta"))
@@ -235,14 +235,14 @@ static int copy_tree(int tree, int dir)
 	return r;
 }
 
-static int take_back(int base, int dir, int tree, struct manifest *m)
+static int take_back(const struct store_why *t, int base, int dir, int tree, struct manifest *m)
 {
 	char id[TREE_ID];
 
 	snprintf(id, sizeof(id), "%s", m->tree);
 	if (renameat(tree, "meta", dir, "meta") < 0 || renameat(tree, "upper", dir, "upper") < 0)
 		return -errno;
-	int r = tell(dir, m, "");
+	int r = tell(t, dir, m, "");
 	bv_autofd int trees = open_dir(base, TREES);
 	if (trees >= 0)
 		(void)unlinkat(trees, id, AT_REMOVEDIR);
@@ -251,7 +251,7 @@ static int take_back(int base, int dir, int tree, struct manifest *m)
 
 int share_end(struct store_why *t, int base, int dir, struct manifest *m, int *lock)
 {
-	int r = settle(base, dir, m);
+	int r = settle(t, base, dir, m);
 
 	if (r == 1)
 		return 0;
@@ -260,13 +260,13 @@ int share_end(struct store_why *t, int base, int dir, struct manifest *m, int *l
 	if (r == 0)
 		r = tree < 0 ? tree : each(&refs, base, false);
 	if (r == 0 && refs.n < 2) {
-		r = take_back(base, dir, tree, m);
+		r = take_back(t, base, dir, tree, m);
 	} else if (r == 0) {
 		/* Ours is the layer, and its manifest names the tree: nobody takes either away meanwhile. */
 		close(bv_take_fd(lock));
-		r = copy_tree(tree, dir);
+		r = copy_tree(t, tree, dir);
 		if (r == 0)
-			r = tell(dir, m, "");
+			r = tell(t, dir, m, "");
 	}
 	return r < 0 ? store_fail(t, -r, "the layer's shared tree") : 0;
 }

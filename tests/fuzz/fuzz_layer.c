@@ -45,8 +45,11 @@ static void try_manifest(const uint8_t *data, size_t size)
 	int r = manifest_load(dir, &m, why, sizeof(why));
 	if (r < 0 ? !why[0] : m.version != MANIFEST_VERSION || (m.start[0] && m.start[0] != '/'))
 		abort();
-	if (r == 0 && (manifest_save(dir, &m) < 0 || manifest_load(dir, &again, why, sizeof(why)) < 0 ||
-	               again.created != m.created || again.parent_used.tv_sec != m.parent_used.tv_sec || strcmp(again.start, m.start) != 0 || strcmp(again.parent, m.parent) != 0))
+	if (r == 0 &&
+	    (manifest_save(dir, &m, false) < 0 ||
+	     manifest_load(dir, &again, why, sizeof(why)) < 0 || again.created != m.created ||
+	     again.parent_used.tv_sec != m.parent_used.tv_sec ||
+	     strcmp(again.start, m.start) != 0 || strcmp(again.parent, m.parent) != 0))
 		abort();
 	(void)unlinkat(dir, MANIFEST, 0);
 }
