@@ -45,13 +45,17 @@ static void tell(int to, const struct agent_message *m, int fd)
 	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
 	                      .cmsg_level = SOL_SOCKET,
 	                      .cmsg_type = SCM_RIGHTS}};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr msg = {.msg_iov = &iov,
+	                     .msg_iovlen = 1,
+	                     .msg_control = control.room,
+	                     .msg_controllen = sizeof(control.room)};
 
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-		msg.msg_control = control.room;
-		msg.msg_controllen = sizeof(control.room);
+	if (fd < 0) { /* write(2) is not trapped; SIGPIPE is ignored */
+		while (write(to, m, sizeof(*m)) < 0 && errno == EINTR)
+			continue;
+		return;
 	}
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
 	while (sendmsg(to, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		continue;
 }
@@ -89,10 +93,42 @@ static int receive(int from, struct agent_message *m, int fd[MAX_FDS], unsigned 
 struct start {
 	const struct agent_exec *e;
 	const char *cwd;
-	char **argv, **env;
+	char **argv, **env; /* env: ours with the changes that were asked for */
 	int in[3], tty; /* tty: the slave, or -1 */
 	int report; /* errno and stage, unless the exec succeeds */
 };
+
+/* A copy of our own environment, with room for so many more. */
+static char **environment(size_t more)
+{
+	size_t n = 0;
+
+	while (environ[n])
+		n++;
+	char **env = calloc(n + more + 1, sizeof(char *));
+	if (env)
+		memcpy(env, environ, n * sizeof(char *));
+	return env;
+}
+
+/* "NAME=VALUE" sets, "NAME" removes. */
+static void change(char **env, char *word)
+{
+	size_t len = strcspn(word, "="), at = 0;
+
+	while (env[at] && (strncmp(env[at], word, len) != 0 || env[at][len] != '='))
+		at++;
+	if (word[len]) {
+		env[at] = word;
+	} else if (env[at]) {
+		size_t last = at;
+
+		while (env[last + 1])
+			last++;
+		env[at] = env[last];
+		env[last] = NULL;
+	}
+}
 
 /* Splits the payload's words: false when they are not all there. */
 static bool parse(struct start *s, const char *bytes, size_t size)
@@ -105,7 +141,7 @@ static bool parse(struct start *s, const char *bytes, size_t size)
 		return false;
 	s->e = e;
 	s->argv = calloc(e->argc + 1u, sizeof(char *));
-	s->env = calloc(e->envc + 1u, sizeof(char *));
+	s->env = environment(e->envc);
 	if (!s->argv || !s->env)
 		return false;
 	s->cwd = at;
@@ -116,7 +152,7 @@ static bool parse(struct start *s, const char *bytes, size_t size)
 		if (i < e->argc)
 			s->argv[i] = (char *)(uintptr_t)at;
 		else
-			s->env[i - e->argc] = (char *)(uintptr_t)at;
+			change(s->env, (char *)(uintptr_t)at);
 		at += strlen(at) + 1;
 	}
 	return at == end;
@@ -149,6 +185,7 @@ static void limit(const struct start *s)
 	}
 }
 
+/* In our own memory (vfork(2)): it changes nothing there. */
 static _Noreturn void child(const struct start *s)
 {
 	sigset_t none;
@@ -163,14 +200,6 @@ static _Noreturn void child(const struct start *s)
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (char **e = s->env; *e; e++) {
-		char *eq = strchr(*e, '=');
-
-		if (eq)
-			putenv(*e);
-		else
-			unsetenv(*e);
-	}
 	limit(s);
 	if ((s->e->flags & AGENT_USER) &&
 	    (setgroups(0, NULL) < 0 || setgid(s->e->gid) < 0 || setuid(s->e->uid) < 0))
@@ -185,15 +214,18 @@ static _Noreturn void child(const struct start *s)
 static pid_t spawn(struct start *s, int *stage)
 {
 	int pair[2], word[2];
+	char **own = environ;
 
 	*stage = STAGE_FORK;
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return -1;
 	s->report = pair[1];
-	pid_t pid = fork();
+	environ = s->env; /* where execvp(3) finds PATH */
+	pid_t pid = vfork();
 	if (pid == 0)
 		child(s);
 	int err = errno;
+	environ = own;
 	close(pair[1]);
 	ssize_t n = pid < 0 ? 0 : read(pair[0], word, sizeof(word));
 	close(pair[0]);
