@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include <cleanup.h>
 
 #include "control.h"
+#include "join_words.h"
 #include "launch.h"
 #include "loader.h"
 #include "loop.h"
@@ -28,7 +28,7 @@ struct join {
 	int sock;
 	pid_t pid; /* 0: not started yet, or ended */
 	struct launch_state *launch;
-	char *strings, **argv, **envp;
+	struct join_words words;
 };
 
 static void join_free(struct loop *l, struct join *j)
@@ -41,9 +41,7 @@ static void join_free(struct loop *l, struct join *j)
 	if (j->sock >= 0)
 		close(j->sock);
 	launch_free(j->launch);
-	free(j->strings);
-	free(j->argv);
-	free(j->envp);
+	join_words_free(&j->words);
 	free(j);
 }
 
@@ -88,52 +86,6 @@ static int receive(struct join *j, struct join_request *q, int fd[4])
 	return n == sizeof(*q) && q->magic == JOIN_MAGIC ? count : -EPROTO;
 }
 
-/* The next of the strings, or NULL when there is none. */
-static char *next_string(char **at, const char *end)
-{
-	char *text = *at, *nul = text < end ? memchr(text, '\0', (size_t)(end - text)) : NULL;
-
-	if (nul)
-		*at = nul + 1;
-	return nul ? text : NULL;
-}
-
-static int take_words(char ***to, uint32_t n, char **at, const char *end)
-{
-	char **word = n <= JOIN_STRINGS_MAX ? calloc((size_t)n + 1, sizeof(*word)) : NULL;
-
-	if (!word)
-		return -ENOMEM;
-	*to = word;
-	for (uint32_t i = 0; i < n; i++)
-		if (!(word[i] = next_string(at, end)))
-			return -EPROTO;
-	return 0;
-}
-
-static int take_strings(struct join *j, const struct join_request *q, int fd, const char **cwd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0)
-		return -EPROTO;
-	if (st.st_size > JOIN_STRINGS_MAX)
-		return -E2BIG;
-	j->strings = malloc((size_t)st.st_size);
-	if (!j->strings)
-		return -ENOMEM;
-	ssize_t n = pread(fd, j->strings, (size_t)st.st_size, 0);
-	if (n != st.st_size)
-		return -EPROTO;
-	char *at = j->strings;
-	const char *end = j->strings + n;
-	*cwd = next_string(&at, end);
-	if (!*cwd || !q->argc)
-		return -EPROTO;
-	int r = take_words(&j->argv, q->argc, &at, end);
-	return r < 0 ? r : take_words(&j->envp, q->envc, &at, end);
-}
-
 /* The directory as the sandbox has it: a descriptor, or -errno. */
 static int open_cwd(struct loop *l, const char *cwd)
 {
@@ -147,23 +99,22 @@ static int open_cwd(struct loop *l, const char *cwd)
 static int start(struct loop *l, struct join *j, const struct join_request *q, const int fd[4])
 {
 	struct bv_error err = {""};
-	const char *cwd;
 	char here[32];
-	int listener, r = take_strings(j, q, fd[0], &cwd);
+	int listener, r = join_words_read(fd[0], q, &j->words);
 
 	if (r < 0)
 		return refuse(j, -r);
 	/* Before there is a child that lives in our memory and would have to be got rid of. */
 	if (!notify_room(l))
 		return refuse(j, EAGAIN);
-	bv_autofd int dir = open_cwd(l, cwd);
+	bv_autofd int dir = open_cwd(l, j->words.cwd);
 	if (dir < 0)
 		return refuse(j, -dir);
 	snprintf(here, sizeof(here), "/proc/self/fd/%d", dir);
 	bool tty = q->flags & JOIN_TTY;
 	const struct launch launch = {
-		.argv = j->argv,
-		.envp = j->envp,
+		.argv = j->words.argv,
+		.envp = j->words.envp,
 		.cwd = here,
 		.stdio = {fd[1], tty ? fd[1] : fd[2], tty ? fd[1] : fd[3]},
 		.tty = tty ? fd[1] : -1,
@@ -184,13 +135,12 @@ static int start(struct loop *l, struct join *j, const struct join_request *q, c
 static int allow(struct loop *l, struct join *j, const struct join_request *q, int strings)
 {
 	const struct bv_net *net = (const struct bv_net *)loader_service(l->box, BV_NET_SERVICE);
-	const char *cwd;
-	int r = take_strings(j, q, strings, &cwd);
+	int r = join_words_read(strings, q, &j->words);
 
 	if (r == 0 && (!net || !BV_HAS(struct bv_net, net, allow)))
 		r = -EOPNOTSUPP;
 	for (uint32_t i = 0; r == 0 && i < q->argc; i++)
-		r = net->allow(net, j->argv[i]);
+		r = net->allow(net, j->words.argv[i]);
 	if (r < 0)
 		return refuse(j, -r);
 	control_send(j->sock, CONTROL_EXIT, 0);
