@@ -160,7 +160,7 @@ static struct box *make(struct client *c, json_t *id, json_t *params)
 		goto failed;
 	}
 	if (why) {
-		refuse(c, id, "invalid", EINVAL, "sandbox.create: %s: %s", bad, why);
+		refuse(c, id, "invalid", EINVAL, "sandbox.create: --%s: %s", bad, why);
 		goto failed;
 	}
 	if (name && (by_name(c, name, temporary) || (temporary && temp_others(c, name)))) {
@@ -306,10 +306,12 @@ static void gone(struct box *b)
 
 	audit_catch_up(b);
 	source_close(c->broker, &b->agent);
-	for (struct process *p = b->procs; p; p = p->next)
+	for (struct process *p = b->procs, *next; p; p = next) {
+		next = p->next;
 		process_agent(
 			b, &(struct agent_message){.kind = AGENT_EXITED, .id = p->id, .a = SIGKILL},
 			-1);
+	}
 	if (b->state == BOX_ENDING)
 		return;
 	const char *text = said(b);
@@ -390,6 +392,21 @@ int box_send(struct box *b, const struct agent_message *m, const int *fd, unsign
 }
 
 /* ---- its end ---- */
+
+bool box_cancel(struct client *c, json_int_t request)
+{
+	for (struct box *b = c->boxes; b; b = b->next)
+		if (b->pending && b->state == BOX_STARTING &&
+		    json_integer_value(b->pending) == request) {
+			client_error(c, b->pending, "cancelled", ECANCELED, "it was cancelled");
+			b->pending = NULL;
+			if (b->name && is_temporary(b))
+				temp_remove(c, b->name);
+			box_end(b, NULL);
+			return true;
+		}
+	return false;
+}
 
 void box_end(struct box *b, json_t *pending)
 {

@@ -71,6 +71,29 @@ void client_result(struct client *c, json_t *id, json_t *result)
 	            json_pack("{s:o, s:o}", "id", id, "result", result ? result : json_object()));
 }
 
+/*
+ * The part of the policy that an error is about, as who wrote the policy calls it: "section.key" of a
+ * configuration, or an option of bvisor run, "net".  NULL: of none.
+ */
+static json_t *rule_of(const char *text)
+{
+	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+	const char *section = strchr(text, '['), *option = strstr(text, "--");
+	size_t n = section ? strspn(section + 1, name) : 0;
+
+	if (n && strncmp(section + 1 + n, "] ", 2) == 0) {
+		const char *key = section + n + 3;
+		size_t len = strspn(key, name);
+
+		if (len && (key[len] == ':' || key[len] == ' '))
+			return json_sprintf("%.*s.%.*s", (int)n, section + 1, (int)len, key);
+	}
+	n = option ? strspn(option + 2, name) : 0;
+	if (n && option[2 + n] == ':' && (option == text || option[-1] == ' '))
+		return json_sprintf("%.*s", (int)n, option + 2);
+	return NULL;
+}
+
 void client_error(struct client *c, json_t *id, const char *code, int err, const char *fmt, ...)
 {
 	char text[2048];
@@ -83,6 +106,10 @@ void client_error(struct client *c, json_t *id, const char *code, int err, const
 	if (!message) /* what bvisor or a guest said is not always UTF-8 */
 		message = json_string("(no text)");
 	json_t *error = json_pack("{s:s, s:o}", "code", code, "message", message);
+	json_t *rule =
+		strcmp(code, "invalid") == 0 || strcmp(code, "sandbox") == 0 ? rule_of(text) : NULL;
+	if (rule)
+		json_object_set_new(error, "rule", rule);
 	if (err)
 		json_object_set_new(
 			error, "errno",

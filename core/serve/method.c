@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "review_jobs.h"
 #include "temp.h"
 
 struct method {
@@ -147,6 +148,19 @@ static void command(struct client *c, json_t *id, json_t *params)
 	            json_is_true(json_object_get(params, "temporary")));
 }
 
+static void cancel(struct client *c, json_t *id, json_t *params)
+{
+	const json_t *request = json_object_get(params, "request");
+	json_int_t n = json_integer_value(request);
+
+	if (json_is_integer(request) &&
+	    (box_cancel(c, n) || process_cancel(c, n) || review_cancel(c, n)))
+		client_result(c, id, NULL);
+	else
+		client_error(c, id, "not_found", ESRCH,
+		             "there is no such request, or it cannot be cancelled");
+}
+
 static const struct method methods[] = {
 	{"sandbox.create", create},
 	{"sandbox.destroy", destroy},
@@ -157,6 +171,7 @@ static const struct method methods[] = {
 	{"process.signal", send_signal},
 	{"process.resize", resize},
 	{"command", command},
+	{"cancel", cancel},
 };
 
 void method_call(struct client *c, json_t *request)

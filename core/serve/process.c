@@ -392,12 +392,41 @@ static void started(struct process *p, const struct agent_message *m, int fd)
 		write_input(p);
 }
 
+bool process_cancel(struct client *c, json_int_t request)
+{
+	for (struct box *b = c->boxes; b; b = b->next)
+		for (struct process *p = b->procs; p; p = p->next)
+			if (p->pending && json_integer_value(p->pending) == request) {
+				client_error(c, p->pending, "cancelled", ECANCELED,
+				             "it was cancelled");
+				p->pending = NULL;
+				p->cancelled = true;
+				return true;
+			}
+	return false;
+}
+
+/* What comes of one that was cancelled. */
+static void unwanted(struct process *p, const struct agent_message *m)
+{
+	if (m->kind == AGENT_STARTED)
+		process_signal(p, SIGKILL, true);
+	else
+		process_free(p);
+}
+
 void process_agent(struct box *b, const struct agent_message *m, int fd)
 {
 	struct process *p = b->procs;
 
 	while (p && p->id != m->id)
 		p = p->next;
+	if (p && p->cancelled) {
+		if (fd >= 0)
+			close(fd);
+		unwanted(p, m);
+		return;
+	}
 	if (p && m->kind == AGENT_STARTED && !p->started && p->pending) {
 		started(p, m, fd);
 		return;

@@ -28,6 +28,7 @@ struct job {
 	json_t *id;
 	pid_t pid;
 	int out, err; /* memory files */
+	bool cancelled;
 };
 
 static const char *const allowed[] = {"diff", "commit", "rollback", "snapshot", "fork",   "merge",
@@ -213,7 +214,10 @@ bool review_reaped(struct broker *b, pid_t pid, int status)
 		if (j->pid != pid)
 			continue;
 		*at = j->next;
-		if (j->client) {
+		if (j->client && j->cancelled && WIFSIGNALED(status)) {
+			client_error(j->client, json_incref(j->id), "cancelled", ECANCELED,
+			             "it was cancelled");
+		} else if (j->client) {
 			json_t *result = json_pack("{s:i}", "status",
 			                           WIFEXITED(status) ? WEXITSTATUS(status)
 			                                             : 128 + WTERMSIG(status));
@@ -234,6 +238,17 @@ bool review_reaped(struct broker *b, pid_t pid, int status)
 		job_free(j);
 		return true;
 	}
+	return false;
+}
+
+bool review_cancel(struct client *c, json_int_t request)
+{
+	for (struct job *j = c->broker->jobs; j; j = j->next)
+		if (j->client == c && json_integer_value(j->id) == request) {
+			/* As Ctrl-C at a terminal would: what is half done is finished or swept by the next one. */
+			j->cancelled = kill(j->pid, SIGTERM) == 0;
+			return true;
+		}
 	return false;
 }
 

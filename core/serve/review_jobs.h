@@ -9,6 +9,8 @@ pid_t review_spawn(char **word, int n);
 void review_job(struct broker *b, char **word, int n);
 /* A child has ended: false when it was none of these. */
 bool review_reaped(struct broker *b, pid_t pid, int status);
+/* If the request is such a job, it is killed, and answered then. */
+bool review_cancel(struct client *c, json_int_t request);
 /* The client goes. */
 void review_forget(struct client *c);
 void review_fini(struct broker *b);

@@ -98,6 +98,7 @@ struct process {
 	json_t *pending; /* id of the request that started it */
 	struct queue input; /* not written yet */
 	bool input_end, tty, started, exited, told, unread_told, timed_out;
+	bool cancelled; /* nobody waits for it to start: then it is killed, and nothing is told */
 	uint64_t credit[3]; /* of stdout and stderr; [0] is unused */
 	struct agent_message end;
 	int64_t began, ended, deadline; /* ms; deadline 0: none */
@@ -143,6 +144,8 @@ void audit_catch_up(struct box *b);
 
 /* ---- box.c ---- */
 void box_create(struct client *c, json_t *id, json_t *params); /* takes id; borrows params */
+bool box_cancel(struct client *c,
+                json_int_t request); /* if it makes a sandbox, it is answered and no more */
 void box_end(struct box *b, json_t *pending); /* asks it to end; pending is answered then */
 void box_free(struct box *b);
 struct box *box_find(const struct client *c, uint32_t id);
@@ -164,6 +167,8 @@ void process_data(struct client *c, uint32_t stream, const char *bytes, size_t n
 void process_credit(struct client *c, uint32_t stream, uint32_t n);
 void process_input_end(struct client *c, uint32_t stream);
 void process_resume(struct client *c); /* it can take more again */
+bool process_cancel(struct client *c,
+                    json_int_t request); /* if it starts a process, it is answered */
 void process_signal(struct process *p, int sig, bool group);
 int process_resize(struct process *p, unsigned rows, unsigned cols);
 void process_lost(struct process *p); /* its sandbox has ended: so has it, whatever is unread */

@@ -305,6 +305,49 @@ ok(len(c.call("sandbox.list")["result"]["sandboxes"]) == 2, "a flood of it is no
 m = c.call("sandbox.destroy", sandbox=flood)
 ok("result" in m and c.end() == 0, "and it ends", [m])
 
+# Requests that are given up, in the same breath or later.
+def cancelled(c, method, params, wait=0):
+    """The answers to a request and to its cancellation, and when the first of them came."""
+    frames = [{"id": 31, "method": method, "params": params}, {"id": 32, "method": "cancel", "params": {"request": 31}}]
+    raw = [json.dumps(f).encode() for f in frames]
+    raw = [HEAD.pack(len(r), 0, 1) + r for r in raw]
+    if wait:
+        c.s.sendall(raw[0])
+        time.sleep(wait)
+        c.s.sendall(raw[1])
+    else:
+        c.s.sendall(b"".join(raw))
+    seen = {}
+    while len(seen) < 2:
+        m = c.message()
+        seen[m.get("id")] = m
+    return seen[31].get("error", {}), seen[32]
+
+
+c = Client()
+error, answer = cancelled(c, "sandbox.create", {"temporary": True})
+ok((error.get("code"), error.get("errno")) == ("cancelled", "ECANCELED") and "result" in answer, "a sandbox that starts", [error, answer])
+ok(clitest.until(lambda: c.call("sandbox.list")["result"]["sandboxes"] == [], 5) and clitest.until(lambda: not clitest.children(c.p.pid), 5), "is no more")
+sb = c.create()
+mark = f"4{os.getpid() % 100000:05d}7"
+error, answer = cancelled(c, "process.start", {"sandbox": sb, "argv": ["sleep", mark]})
+ok(error.get("code") == "cancelled" and "result" in answer, "a process that starts", [error, answer])
+ok(clitest.until(lambda: not clitest.sleepers(mark), 5) and shell(c, sb, "true") == 0, "is killed, and nobody else")
+ok(c.call("sandbox.list")["result"]["sandboxes"][0]["processes"] == [], "and forgotten")
+error, answer = cancelled(c, "process.start", {"sandbox": sb, "argv": ["no-such-program"]})
+ok(error.get("code") in ("cancelled", "exec"), "one that cannot start", [error])
+fifo = os.path.join(work, "fifo")
+os.mkfifo(fifo)
+error, answer = cancelled(c, "command", {"argv": ["import", "x", "--oci", fifo]}, 0.3)
+ok(error.get("code") == "cancelled" and "result" in answer and clitest.until(lambda: len(clitest.children(c.p.pid)) == 1, 5), "a command", [error, answer])
+for what, params in (("answered", {"request": 31}), ("never asked", {"request": 99}), ("of text", {"request": "31"}), ("nothing", {})):
+    ok(c.call("cancel", **params).get("error", {}).get("code") == "not_found", f"cancel: {what}")
+for params, rule in (({"net": "all"}, "net"), ({"net": 1}, "net"), ({"nme": "x"}, "nme"), ({"options": {"core.workers": "x"}}, "core.workers"),
+                     ({"config": "/etc/passwd"}, None)):
+    m = c.call("sandbox.create", **params)
+    ok(m.get("error", {}).get("rule") == rule, f"the rule that {params} breaks", [m])
+ok(c.end() == 0, "and it ends")
+
 # A socket for several.
 path = os.path.join(work, "sock")
 p = subprocess.Popen([bvisor, "serve", "--socket", path], env=env, cwd=work, stderr=subprocess.PIPE)

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import threading
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any, Callable, Optional
 
 from .errors import ProtocolError, SandboxError, UnsupportedHost, of_broker
@@ -25,6 +26,9 @@ HEAD = struct.Struct("<III")
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 Message = dict[str, Any]
+
+#: What is asked for in this context is noted there, to be cancelled perhaps.
+noted: "ContextVar[Optional[list[tuple[Broker, int]]]]" = ContextVar("noted", default=None)
 
 
 def find_bvisor() -> str:
@@ -221,6 +225,9 @@ class Broker:
             self._next += 1
             number = self._next
             self._pending[number] = future
+        notes = noted.get()
+        if notes is not None:
+            notes.append((self, number))
         try:
             self._send(JSON, 0, json.dumps({"id": number, "method": method, "params": params}).encode())
         except BaseException:
@@ -228,6 +235,15 @@ class Broker:
                 self._pending.pop(number, None)
             raise
         return future
+
+    def cancel(self, number: int) -> None:
+        """Gives up a request, which is answered with an error then, if it is not answered yet."""
+        with self._lock:
+            if self._gone or number not in self._pending:
+                return
+            self._next += 1
+            message = {"id": self._next, "method": "cancel", "params": {"request": number}}
+        self._send(JSON, 0, json.dumps(message).encode())  # its own answer is nobody's concern
 
     def call(self, method: str, then: Optional[Callable[[Message], None]] = None, **params: Any) -> Message:
         """Asks and waits.  then: what to do with the answer before anything else the broker says is heard."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, AsyncIterator, Callable, Optional, Sequence, TypeVar, Union
 
+from ._broker import Broker, noted
 from .audit import Denial
+from .errors import BvisorError
 from .files import FileInfo, PathLike
 from .process import CommandResult, Input, Process, Reader
 from .sandbox import Sandbox, Stats
@@ -233,8 +235,34 @@ class AsyncShell:
         await self.close()
 
 
+async def _giving_up(function: Callable[[], T], undo: Optional[Callable[[T], object]] = None) -> T:
+    """Runs function in a thread.  When cancelled, what it has asked the broker for is given up; undo takes a result that comes
+    nevertheless."""
+    asked: "list[tuple[Broker, int]]" = []
+    token = noted.set(asked)
+    try:
+        work = asyncio.ensure_future(asyncio.to_thread(function))
+    finally:
+        noted.reset(token)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        for broker, number in asked:
+            await asyncio.to_thread(broker.cancel, number)
+        try:
+            result = await work
+            if undo:
+                await asyncio.to_thread(undo, result)
+        except BvisorError:
+            pass
+        raise
+
+
 class AsyncSandbox:
-    """As Sandbox; its arguments are the same.  `async with AsyncSandbox() as sb:` or `await AsyncSandbox.create()`."""
+    """As Sandbox; its arguments are the same.  `async with AsyncSandbox() as sb:` or `await AsyncSandbox.create()`.
+
+    When a call is cancelled, what it was about is given up: a command is killed, a review ended.
+    """
 
     def __init__(self, name: Optional[str] = None, **policy: Any) -> None:
         self._name, self._policy = name, policy
@@ -248,7 +276,10 @@ class AsyncSandbox:
 
     async def _open(self) -> "AsyncSandbox":
         if self._sandbox is None:
-            self._sandbox = await asyncio.to_thread(lambda: Sandbox(self._name, **self._policy))
+            def make() -> Sandbox:
+                return Sandbox(self._name, **self._policy)
+            made: Sandbox = await _giving_up(make, Sandbox.close)
+            self._sandbox = made
         return self
 
     @property
@@ -272,7 +303,7 @@ class AsyncSandbox:
 
     async def start(self, command: Union[str, Sequence[str]], **options: Any) -> AsyncProcess:
         """As Sandbox.start()."""
-        return AsyncProcess(await asyncio.to_thread(lambda: self.sandbox.start(command, **options)))
+        return AsyncProcess(await _giving_up(lambda: self.sandbox.start(command, **options), Process.kill))
 
     async def run(self, command: Sequence[str], *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
                   **options: Any) -> CommandResult:
@@ -287,7 +318,7 @@ class AsyncSandbox:
     async def _run(self, command: Union[str, Sequence[str]], data: Input, check: bool, options: "dict[str, Any]") -> CommandResult:
         if data is None:
             options.setdefault("stdin", "null")
-        process = await asyncio.to_thread(lambda: self.sandbox.start(command, **options))
+        process = await _giving_up(lambda: self.sandbox.start(command, **options), Process.kill)
         result = await _killing(process, data)
         return result.check() if check else result
 
@@ -308,7 +339,7 @@ class AsyncSandbox:
         return AsyncShell(await asyncio.to_thread(lambda: self.sandbox.shell(**options)))
 
     async def _call(self, function: Callable[[], T]) -> T:
-        return await asyncio.to_thread(function)
+        return await _giving_up(function)
 
     async def diff(self) -> "list[dict[str, Any]]":
         """As Sandbox.diff()."""

@@ -8,12 +8,14 @@ from typing import Optional
 class BvisorError(Exception):
     """The base of all that this package raises.
 
-    errno: the name of the system's error ("ENOENT"), where there is one.
+    errno: the name of the system's error ("ENOENT"), where there is one.  rule: the part of the policy that it is
+    about ("net", "core.workers"), where it is about one.
     """
 
-    def __init__(self, message: str, errno: Optional[str] = None) -> None:
+    def __init__(self, message: str, errno: Optional[str] = None, rule: Optional[str] = None) -> None:
         super().__init__(message)
         self.errno = errno
+        self.rule = rule
 
 
 class SandboxError(BvisorError):
@@ -74,4 +76,5 @@ def of_broker(error: "dict[str, object]") -> BvisorError:
     code, message = str(error.get("code")), str(error.get("message"))
     errno = error.get("errno")
     kind = {"invalid": PolicyError, "protocol": ProtocolError, "version": ProtocolError, "no_method": ProtocolError}.get(code, SandboxError)
-    return kind(message, str(errno) if errno else None)
+    rule = error.get("rule")
+    return kind(message, str(errno) if errno else None, str(rule) if rule else None)

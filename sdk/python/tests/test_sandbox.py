@@ -253,6 +253,44 @@ class Uses(unittest.TestCase):
         with Sandbox() as sb:
             self.assertNotEqual(sb.run(reach, check=False).exit_code, 0)
 
+    def test_rule(self):
+        for policy, rule in (({"net": "all"}, "net"), ({"options": {"core.workers": "x"}}, "core.workers")):
+            with self.assertRaises(bvisor.BvisorError) as e:
+                Sandbox(**policy)
+            self.assertEqual(e.exception.rule, rule)
+
+    def test_giving_up(self):
+        async def main():
+            # At once, or while it starts: nothing is left.
+            for delay in (0, 0.001, 0.003, 0.01):
+                task = asyncio.ensure_future(bvisor.AsyncSandbox.create())
+                await asyncio.sleep(delay)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+            async with bvisor.AsyncSandbox() as sb:
+                for delay in (0, 0.001, 0.003):
+                    task = asyncio.ensure_future(sb.run(["sleep", "1000"]))
+                    await asyncio.sleep(delay)
+                    task.cancel()
+                    with self.assertRaises(asyncio.CancelledError):
+                        await task
+                await sb.bash("true")
+                self.assertTrue(await asyncio.to_thread(until, lambda: sb.sandbox.stats().processes == 0))
+                with tempfile.TemporaryDirectory() as d:
+                    fifo = os.path.join(d, "fifo")
+                    os.mkfifo(fifo)
+                    task = asyncio.ensure_future(sb._call(lambda: sb.sandbox._broker.call("command", argv=["import", "x", "--oci", fifo])))
+                    await asyncio.sleep(0.3)
+                    task.cancel()
+                    began = time.monotonic()
+                    with self.assertRaises(asyncio.CancelledError):
+                        await task
+                    self.assertLess(time.monotonic() - began, 5)
+        asyncio.run(main())
+        broker = bvisor._broker.shared()
+        self.assertTrue(until(lambda: broker.call("sandbox.list")["sandboxes"] == []))
+
     def test_denials(self):
         told = []
         with Sandbox(on_denied=told.append, quota="1M") as sb:

@@ -231,12 +231,18 @@ export class Broker {
   }
 
   /** then: what to do with the answer before anything else the broker says is heard. */
-  async call(method: string, params: Json, then?: (answer: Json) => void): Promise<Json> {
+  async call(method: string, params: Json, then?: (answer: Json) => void, signal?: AbortSignal): Promise<Json> {
     this.use(1);
+    let giveUp: (() => void) | undefined;
     try {
       await this.greeting;
+      signal?.throwIfAborted();
       return await new Promise<Json>((resolve, reject) => {
         const id = ++this.next;
+        giveUp = () => {
+          if (!this.gone && this.pending.has(id)) this.send(FRAME.json, 0, Buffer.from(JSON.stringify({ id: ++this.next, method: "cancel", params: { request: id } })));
+        };
+        signal?.addEventListener("abort", giveUp, { once: true });
         this.send(FRAME.json, 0, Buffer.from(JSON.stringify({ id, method, params })));
         this.pending.set(id, {
           resolve: (answer) => {
@@ -246,7 +252,11 @@ export class Broker {
           reject,
         });
       });
+    } catch (e) {
+      signal?.throwIfAborted();
+      throw e;
     } finally {
+      if (giveUp) signal?.removeEventListener("abort", giveUp);
       this.use(-1);
     }
   }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** The base of all that this package throws.  `errno`: the system's name of it ("ENOENT"), where there is one. */
+/**
+ * The base of all that this package throws.  `errno`: the system's name of it ("ENOENT"), where there is one; `rule`: the part of
+ * the policy that it is about ("net", "core.workers"), where it is about one.
+ */
 export class BvisorError extends Error {
   override name = "BvisorError";
-  constructor(message: string, readonly errno?: string) {
+  constructor(message: string, readonly errno?: string, readonly rule?: string) {
     super(message);
   }
 }
@@ -58,17 +61,18 @@ export class LimitExceeded extends CommandError {
 }
 
 /** @internal The error for what the broker answered. */
-export function ofBroker(error: { code?: unknown; message?: unknown; errno?: unknown }): BvisorError {
+export function ofBroker(error: { code?: unknown; message?: unknown; errno?: unknown; rule?: unknown }): BvisorError {
   const message = String(error.message);
   const errno = error.errno === undefined ? undefined : String(error.errno);
+  const rule = error.rule === undefined ? undefined : String(error.rule);
   switch (error.code) {
     case "invalid":
-      return new PolicyError(message, errno);
+      return new PolicyError(message, errno, rule);
     case "protocol":
     case "version":
     case "no_method":
       return new ProtocolError(message, errno);
     default:
-      return new SandboxError(message, errno);
+      return new SandboxError(message, errno, rule);
   }
 }

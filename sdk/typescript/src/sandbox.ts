@@ -144,18 +144,20 @@ export class Sandbox implements AsyncDisposable, Disposable {
     );
   }
 
-  static async create(options: SandboxOptions = {}, broker?: Broker): Promise<Sandbox> {
-    const sb = broker ? new Sandbox(options, broker) : new Sandbox(options);
-    await sb.open();
+  /** When signal is aborted before it is there, it is given up. */
+  static async create(options: SandboxOptions & { signal?: AbortSignal } = {}, broker?: Broker): Promise<Sandbox> {
+    const { signal, ...policy } = options;
+    const sb = broker ? new Sandbox(policy, broker) : new Sandbox(policy);
+    await sb.open(signal);
     return sb;
   }
 
-  private async open(): Promise<number> {
+  private async open(signal?: AbortSignal): Promise<number> {
     if (this.closed) throw new SandboxError("the sandbox is closed");
     if (this.ended !== undefined) throw new SandboxError(`the sandbox has ended: ${this.ended}`);
     this.opening ??= this.broker.call("sandbox.create", this.kept === undefined ? this.params : { ...this.params, name: this.kept }, (answer) => {
       if (this.params["audit"]) this.broker.onAudit(Number(answer["sandbox"]), (record) => this.heard(denialOf(record)));
-    }).then((answer) => {
+    }, signal).then((answer) => {
       const id = Number(answer["sandbox"]);
       this.kept = String(answer["name"]);
       this.broker.onEnd(id, (why) => (this.ended = why));
@@ -247,17 +249,17 @@ export class Sandbox implements AsyncDisposable, Disposable {
   // ---- review ----
 
   /** Runs a command of bvisor's with the words before its name, which stands behind them, and after. */
-  private async command(before: string[], after: string[] = [], tag?: string, live = false): Promise<string> {
+  private async command(before: string[], after: string[] = [], tag?: string, live = false, signal?: AbortSignal): Promise<string> {
     await this.open();
     const argv = [...before, tag === undefined ? String(this.kept) : `${this.kept}@${tag}`, ...after];
-    if (live && (this.running.size || (await this.stats()).processes)) return this.bvisor(argv); // what runs may go on meanwhile
+    if (live && (this.running.size || (await this.stats()).processes)) return this.bvisor(argv, signal); // what runs may go on meanwhile
     if (this.running.size) throw new SandboxError(`${this.running.size} processes are running in it: end them first`, "EBUSY");
     await this.end(); // the next command opens it again
-    return this.bvisor(argv);
+    return this.bvisor(argv, signal);
   }
 
-  private async bvisor(argv: string[]): Promise<string> {
-    const answer = await this.broker.call("command", { argv, temporary: this.temporary });
+  private async bvisor(argv: string[], signal?: AbortSignal): Promise<string> {
+    const answer = await this.broker.call("command", { argv, temporary: this.temporary }, undefined, signal);
     const text = (key: string): string => String(answer[key] ?? Buffer.from(String(answer[key + "_hex"] ?? ""), "hex").toString("latin1"));
     const lines = text("stderr").trim().split("\n");
     if (answer["status"] === 3) throw new ConflictError(lines[lines.length - 1] ?? "conflicts", lines.slice(0, -1));
@@ -266,23 +268,26 @@ export class Sandbox implements AsyncDisposable, Disposable {
   }
 
   /** What it has changed.  While something runs in it, this, patch, snapshot and fork see it as a crash would leave it. */
-  async diff(): Promise<Change[]> {
-    return JSON.parse(await this.command(["diff"], ["--json"], undefined, true)) as Change[];
+  async diff(options: { signal?: AbortSignal } = {}): Promise<Change[]> {
+    return JSON.parse(await this.command(["diff"], ["--json"], undefined, true, options.signal)) as Change[];
   }
 
   /** What it has changed, as a patch. */
-  async patch(): Promise<string> {
-    return this.command(["diff"], ["--patch"], undefined, true);
+  async patch(options: { signal?: AbortSignal } = {}): Promise<string> {
+    return this.command(["diff"], ["--patch"], undefined, true, options.signal);
   }
 
   /**
    * Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.  Not while a command
    * runs; what runs in the background ends.
    */
-  async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean } = {}): Promise<string> {
+  async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean; signal?: AbortSignal } = {}): Promise<string> {
     return this.command(
       ["commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []), ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob])],
       (options.paths ?? []).map((p) => resolve(p)),
+      undefined,
+      false,
+      options.signal,
     );
   }
 

@@ -183,6 +183,23 @@ test("the network is shut but for what is allowed", async () => {
   server.close();
 });
 
+test("what is given up", async () => {
+  for (const delay of [0, 1, 5]) {
+    const abort = new AbortController();
+    const making = Sandbox.create({ signal: abort.signal });
+    setTimeout(() => abort.abort(), delay);
+    await making.then(
+      (sb) => sb.close(), // it was faster
+      (e) => assert.equal(e.name, "AbortError"),
+    );
+  }
+  const own = await Sandbox.create();
+  await assert.rejects(own.diff({ signal: AbortSignal.abort() }), { name: "AbortError" });
+  assert.deepEqual(await own.diff(), []);
+  await own.close();
+  await assert.rejects(Sandbox.create({ net: "all" }), (e) => e instanceof bvisor.SandboxError && e.rule === "net");
+});
+
 test("what is refused is told", async () => {
   const told = [];
   const own = await Sandbox.create({ onDenied: (d) => told.push(d) });
