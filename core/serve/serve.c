@@ -168,19 +168,42 @@ static void on_connect(struct source *s, uint32_t events)
 		(void)client_new(b, fd);
 }
 
-static int listen_at(struct broker *b, const char *path)
+/* Binds fd to a name of our own beside path, and gives it that one when it listens: who waits for path to
+ * appear can connect at once. */
+static int bind_ready(int fd, const char *path)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	const char *slash = strrchr(path, '/');
+	bv_autofree char *dir_name =
+		slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	bv_autofd int dir = dir_name ? open(dir_name, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	char temp[32];
 
-	if (strlen(path) >= sizeof(a.sun_path))
-		return cli_fail("serve", "--socket: '%s': %s", path, strerror(ENAMETOOLONG));
-	strcpy(a.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (dir < 0)
+		return -errno;
+	snprintf(temp, sizeof(temp), ".bvisor-serve-%d", (int)getpid());
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dir, temp);
+	(void)unlinkat(dir, temp, 0); /* of one that had our number and was killed */
 	mode_t old = umask(0177); /* for nobody else */
-	int r = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&a, sizeof(a));
+	int r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
 	umask(old);
-	if (r < 0 || listen(fd, 64) < 0)
-		return cli_fail("serve", "--socket: '%s': %s", path, strerror(errno));
+	if (r < 0)
+		return r;
+	if (listen(fd, 64) < 0 || linkat(dir, temp, AT_FDCWD, path, 0) < 0)
+		r = errno == EEXIST ? -EADDRINUSE : -errno;
+	(void)unlinkat(dir, temp, 0);
+	return r;
+}
+
+static int listen_at(struct broker *b, const char *path)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r = strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path) ? -ENAMETOOLONG
+	        : fd < 0                                                    ? -errno
+	                                                                    : bind_ready(fd, path);
+
+	if (r < 0)
+		return cli_fail("serve", "--socket: '%s': %s", path, strerror(-r));
 	b->listener = (struct source){.fd = fd, .ready = on_connect};
 	return source_watch(b, &b->listener, EPOLLIN);
 }
