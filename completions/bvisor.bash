@@ -86,7 +86,7 @@ _bvisor() {
 		fi
 		;;
 	ps) mapfile -t COMPREPLY < <(compgen -W "$look $(_bvisor_names)" -- "$cur") ;;
-	ls) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
+	ls) mapfile -t COMPREPLY < <(compgen -W "$look -s --size" -- "$cur") ;;
 	check) mapfile -t COMPREPLY < <(compgen -W "$look" -- "$cur") ;;
 	modules | routes)
 		if [[ $cur == -* ]]; then

@@ -139,7 +139,33 @@ char *named_path(const char *word)
 struct listing {
 	json_t *json; /* NULL: text */
 	size_t n;
+	bool size; /* is asked for */
+	const struct bv_store_ops *ops;
+	void *ctx;
 };
+
+/* false: unknown, as of one that has just gone. */
+static bool usage_of(const struct listing *l, const char *name, struct bv_layer_usage *out)
+{
+	const char *why;
+
+	return l->size && BV_HAS(struct bv_store_ops, l->ops, usage) &&
+	       l->ops->usage(l->ctx, name, out, &why) == 0;
+}
+
+/* "4.0K", as ls -lh has it. */
+static void show_size(uint64_t bytes)
+{
+	static const char unit[] = "BKMGTPE";
+	double n = (double)bytes;
+	size_t u = 0;
+
+	while (n >= 1024 && unit[u + 1]) {
+		n /= 1024;
+		u++;
+	}
+	printf(u && n < 9.95 ? "%6.1f%c " : "%6.0f%c ", n, unit[u]);
+}
 
 static int ls_line(void *arg, const struct bv_layer_info *info)
 {
@@ -147,6 +173,9 @@ static int ls_line(void *arg, const struct bv_layer_info *info)
 	char when[32] = "";
 	time_t t = (time_t)(info->changed ? info->changed : info->created);
 	struct tm tm;
+
+	struct bv_layer_usage usage = {.head = BV_HEAD(SERVICE, struct bv_layer_usage)};
+	bool known = usage_of(l, info->name, &usage);
 
 	if (l->json) {
 		json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:i}", "name", info->name, "start",
@@ -158,38 +187,51 @@ static int ls_line(void *arg, const struct bv_layer_info *info)
 			o = json_pack("{s:s, s:I, s:I, s:i}", "name", info->name, "created",
 			              (json_int_t)info->created, "used", (json_int_t)t, "pid",
 			              (int)info->pid);
+		if (known) {
+			json_object_set_new(o, "bytes", json_integer((json_int_t)usage.bytes));
+			json_object_set_new(o, "files", json_integer((json_int_t)usage.files));
+		}
 		return json_array_append_new(l->json, o) < 0 ? -ENOMEM : 0;
 	}
 	if (localtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
 	if (!l->n++)
-		printf("%-24s %-16s %-10s %s\n", "NAME", "USED", "RUNNING", "STARTED IN");
+		printf("%-24s %-16s %-10s %s%s\n", "NAME", "USED", "RUNNING",
+		       l->size ? "   SIZE " : "", "STARTED IN");
 	printf("%-24s %-16s ", info->name, when);
 	if (info->pid)
 		printf("%-10d ", (int)info->pid);
 	else
 		printf("%-10s ", "-");
+	if (known)
+		show_size(usage.bytes);
+	else if (l->size)
+		printf("%7s ", "?");
 	review_quote(info->start, stdout);
 	putchar('\n');
 	return ferror(stdout) ? -EIO : 0;
 }
 
-int named_options(const char *cmd, int argc, char **argv, struct settings *s, bool *json)
+/* size: of ls alone. */
+static int flags(const char *cmd, int argc, char **argv, struct settings *s, bool *json, bool *size)
 {
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-	                                        {"config", required_argument, NULL, 'c'},
-	                                        {"option", required_argument, NULL, 'o'},
-	                                        {"help", no_argument, NULL, 'h'},
-	                                        {NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"size", no_argument, NULL, 's'},         {"json", no_argument, NULL, 'j'},
+		{"config", required_argument, NULL, 'c'}, {"option", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
 	int c;
 
-	while ((c = getopt_long(argc, argv, ":c:o:h", options + !json, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, size ? ":c:o:hs" : ":c:o:h",
+	                        options + (size   ? 0
+	                                   : json ? 1
+	                                          : 2),
+	                        NULL)) != -1) {
 		if (c == '?' || c == ':')
 			return cli_bad_option(cmd, argv, c);
 		if (c == 'h')
 			return cli_help(cmd);
-		if (c == 'j') {
-			*json = true;
+		if (c == 'j' || c == 's') {
+			*(c == 'j' ? json : size) = true;
 			continue;
 		}
 		int code = settings_parse(cmd, c, s);
@@ -199,10 +241,15 @@ int named_options(const char *cmd, int argc, char **argv, struct settings *s, bo
 	return -1;
 }
 
-static int ls(const struct settings *s, bool json)
+int named_options(const char *cmd, int argc, char **argv, struct settings *s, bool *json)
+{
+	return flags(cmd, argc, argv, s, json, NULL);
+}
+
+static int ls(const struct settings *s, bool json, bool size)
 {
 	struct sandbox *box;
-	struct listing l = {.json = json ? json_array() : NULL};
+	struct listing l = {.json = json ? json_array() : NULL, .size = size};
 	const char *why = NULL;
 	void *ctx;
 	int code = named_box("ls", s, &box), r;
@@ -210,6 +257,8 @@ static int ls(const struct settings *s, bool json)
 	if (code)
 		return code;
 	const struct bv_store_ops *ops = named_store(box, &ctx);
+	l.ops = ops;
+	l.ctx = ctx;
 	r = ops && ops->list ? ops->list(ctx, ls_line, &l, &why) : -ENOTSUP;
 	if (r == 0 && json) {
 		r = json_dumpf(l.json, stdout, JSON_INDENT(1)) < 0 ? -EIO : 0;
@@ -227,13 +276,13 @@ static int ls(const struct settings *s, bool json)
 int ls_command(int argc, char **argv)
 {
 	struct settings s = {0};
-	bool json = false;
-	int code = named_options("ls", argc, argv, &s, &json);
+	bool json = false, size = false;
+	int code = flags("ls", argc, argv, &s, &json, &size);
 
 	if (code < 0 && optind < argc)
 		code = cli_misuse("ls", "takes no arguments");
 	if (code < 0)
-		code = ls(&s, json);
+		code = ls(&s, json, size);
 	settings_fini(&s);
 	return code;
 }

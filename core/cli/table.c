@@ -119,7 +119,8 @@ static const struct command commands[] = {
          "  -h, --help               show this\n",
          ps_command},
 	{"ls", "[OPTION...]", "the sandboxes that are kept",
-         "      --json               print JSON\n" CONFIG_HELP
+         "      --json               print JSON\n"
+         "  -s, --size               what each takes on the disk\n" CONFIG_HELP
          "  -h, --help               show this\n",
          ls_command},
 	{"rm", "[OPTION...] NAME...", "remove sandboxes with all their changes",

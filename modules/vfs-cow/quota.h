@@ -54,7 +54,8 @@ int quota_rules(struct vfs *v);
 /* ---- between quota.c and its parts ---- */
 
 struct usage {
-	uint64_t bytes, files;
+	uint64_t bytes, files; /* as the quota counts them */
+	uint64_t disk; /* bytes */
 };
 /* Of everything below root; may block; any thread.  0, -errno. */
 int quota_walk(int root, struct usage *out);

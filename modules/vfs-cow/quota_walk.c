@@ -53,6 +53,7 @@ static int count(struct walking *w, const struct stat *st)
 		HASH_ADD(hh, w->met, key, sizeof(m->key), m);
 	}
 	w->sum.bytes += quota_counted(st);
+	w->sum.disk += (uint64_t)st->st_blocks * 512;
 	w->sum.files++;
 	return 0;
 }

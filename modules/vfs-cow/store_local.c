@@ -283,7 +283,7 @@ static int open_layer(struct store_why *t, struct local *l, int at, const char *
 	return r < 0 ? r : fill(t, l, at, base, out);
 }
 
-static int local_view(void *ctx, const char *name, const char **why)
+int local_view(void *ctx, const char *name, const char **why)
 {
 	struct store_why *t = ctx;
 	struct layer_state s;
@@ -545,6 +545,7 @@ const struct bv_store_ops store_local_ops = {
 	.snapshots = local_snapshots,
 	.merge = local_merge,
 	.view = local_view,
+	.usage = local_usage,
 	.place = local_place,
 	.receive = local_receive,
 };

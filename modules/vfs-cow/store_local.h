@@ -27,6 +27,10 @@ int local_enter(struct store_why *t, struct local *l, int base, const char *name
 int local_list_one(struct store_why *t, int base, const char *entry, const char *name,
                    int (*each)(void *arg, const struct bv_layer_info *info), void *arg);
 
+int local_view(void *ctx, const char *name, const char **why);
+/* store_usage.c */
+int local_usage(void *ctx, const char *name, struct bv_layer_usage *out, const char **why);
+
 /* ---- store_copy.c ---- */
 /* "NAME" or "NAME@TAG". */
 struct layer_state {

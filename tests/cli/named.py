@@ -51,6 +51,19 @@ busy.wait()
 clitest.until(lambda: not clitest.children(pid) and clitest.state(pid) is None)
 check("rm", run("rm", "one", "two"), 0, b"")
 check("and they are gone", run("ls"), 0, b"")
+
+# What they take.
+sh("big", "head -c 3000000 /dev/urandom >big; ln big again; mkdir dir; head -c 100 /dev/urandom >dir/small; truncate -s 1G hole")
+sh("small", "true")
+r = run("ls", "--size", "--json")
+sizes = {x["name"]: (x["bytes"], x["files"]) for x in json.loads(r.out)}
+ok(3000000 <= sizes["big"][0] < 3200000 and sizes["big"][1] >= 4 and sizes["small"][0] < 100000, "ls --size --json: with links once, and holes not", [sizes])
+table = {line.split()[0]: line.split() for line in run("ls", "-s").out.decode().splitlines()}
+ok(table["NAME"][3] == "SIZE" and table["big"][4] in ("2.9M", "3.0M") and table["big"][5] == repo, "ls -s", table)
+ok("bytes" not in json.loads(run("ls", "--json").out)[0] and b"SIZE" not in run("ls").out, "only when asked for")
+check("of nothing else", run("log", "-s", "big"), 2, b"", b"-s")
+run("rm", "big", "small")
+check("and they are gone", run("ls", "-s"), 0, b"")
 check("no such sandbox", run("diff", "one"), 125, b"", b"there is no sandbox 'one'")
 check("rm of none", run("rm", "one"), 125, b"", b"there is no sandbox 'one'")
 

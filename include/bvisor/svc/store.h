@@ -54,6 +54,13 @@ struct bv_layer_info {
 	uint32_t zero;
 };
 
+/* What a layer takes. */
+struct bv_layer_usage {
+	struct bv_head head;
+	uint64_t bytes; /* of disk, a file of several names once */
+	uint64_t files; /* of every type, directories too */
+};
+
 struct bv_store_ops {
 	struct bv_head head;
 	const char *scheme;
@@ -97,6 +104,9 @@ struct bv_store_ops {
 	/* The directory of the layer `rest` itself, which no guest sees, for what a supervisor keeps beside
 	 * the tree: a descriptor, the caller's; -ENOENT. */
 	int (*place)(void *ctx, const char *rest, const char **why);
+	/* What the tree of "NAME" or "NAME@TAG" takes, without snapshots of it; of one that is in use, about.
+	 * Where states share a tree, each counts it.  -ENOENT.  May block. */
+	int (*usage)(void *ctx, const char *name, struct bv_layer_usage *out, const char **why);
 };
 
 struct bv_store {
