@@ -93,9 +93,22 @@ static void tell_unread(struct process *p)
 	            json_pack("{s:s, s:i}", "event", "unread", "process", (int)p->id));
 }
 
+/* The limit that ended it, or NULL. */
+static const char *limit_of(const struct process *p)
+{
+	int sig = WIFSIGNALED(p->end.a) ? WTERMSIG(p->end.a) : 0;
+
+	if (p->timed_out)
+		return "timeout";
+	if (sig == SIGXCPU && p->cpu_limit)
+		return "cpu_seconds";
+	return sig == SIGXFSZ && p->size_limit ? "file_size" : NULL;
+}
+
 static void tell_exit(struct process *p)
 {
 	int status = p->end.a;
+	const char *limit = limit_of(p);
 
 	audit_catch_up(p->box); /* what it was refused is known by then */
 	json_t *m = json_pack(
@@ -104,6 +117,7 @@ static void tell_exit(struct process *p)
 		"timed_out", p->timed_out, "duration", (double)(p->ended - p->began) / 1000,
 		"user_time", (double)p->end.user_us / 1e6, "system_time",
 		(double)p->end.system_us / 1e6, "max_rss", (json_int_t)p->end.max_rss_kb * 1024);
+	json_object_set_new(m, "limit", limit ? json_string(limit) : json_null());
 	json_object_set_new(m, "signal",
 	                    WIFSIGNALED(status) ? json_integer(WTERMSIG(status)) : json_null());
 	p->told = true;
@@ -329,7 +343,9 @@ void process_start(struct box *b, json_t *id, json_t *params)
 	*p = (struct process){.box = b,
 	                      .id = ++c->broker->last_id & 0x3fffffff,
 	                      .tty = q.tty,
-	                      .timeout = q.timeout};
+	                      .timeout = q.timeout,
+	                      .cpu_limit = q.cpu_limit,
+	                      .size_limit = q.size_limit};
 	p->in.fd = p->out.fd = p->err.fd = -1;
 	p->credit[OUT] = p->credit[ERR] = WINDOW_OUT;
 	p->began = now_ms();

@@ -69,7 +69,7 @@ static const char *environment(struct request *q, struct agent_exec *e, json_t *
 	return NULL;
 }
 
-static const char *limits(struct agent_exec *e, const json_t *given)
+static const char *limits(struct request *q, struct agent_exec *e, const json_t *given)
 {
 	const char *name;
 	json_t *value;
@@ -91,6 +91,8 @@ static const char *limits(struct agent_exec *e, const json_t *given)
 		if (!json_is_integer(value) || json_integer_value(value) < 0)
 			return "limits: a value is no number of 0 or more";
 		e->limit[i] = (uint64_t)json_integer_value(value);
+		q->cpu_limit |= strcmp(name, "cpu_seconds") == 0;
+		q->size_limit |= strcmp(name, "file_size") == 0;
 	}
 	return NULL;
 }
@@ -177,7 +179,7 @@ const char *request_parse(struct request *q, json_t *params, const char *init)
 	if (!why)
 		why = environment(q, &e, json_object_get(params, "env"));
 	if (!why)
-		why = limits(&e, json_object_get(params, "limits"));
+		why = limits(q, &e, json_object_get(params, "limits"));
 	if (!why)
 		why = terminal(q, &e, json_object_get(params, "tty"));
 	if (!why)

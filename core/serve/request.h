@@ -7,6 +7,7 @@
 struct request {
 	struct strbuf payload; /* struct agent_exec and its words; the caller's to free */
 	bool tty, no_input;
+	bool cpu_limit, size_limit; /* whose signal tells that it was reached */
 	double timeout; /* seconds; 0: none */
 };
 

@@ -98,6 +98,7 @@ struct process {
 	json_t *pending; /* id of the request that started it */
 	struct queue input; /* not written yet */
 	bool input_end, tty, started, exited, told, unread_told, timed_out;
+	bool cpu_limit, size_limit; /* it has one */
 	bool cancelled; /* nobody waits for it to start: then it is killed, and nothing is told */
 	uint64_t credit[3]; /* of stdout and stderr; [0] is unused */
 	struct agent_message end;

@@ -305,6 +305,19 @@ ok(len(c.call("sandbox.list")["result"]["sandboxes"]) == 2, "a flood of it is no
 m = c.call("sandbox.destroy", sandbox=flood)
 ok("result" in m and c.end() == 0, "and it ends", [m])
 
+# Limits.
+c = Client()
+sb = c.create()
+for params, limit in (({"shell": "sleep 60", "timeout": 0.2}, "timeout"), ({"argv": ["sh", "-c", "while :; do :; done"], "limits": {"cpu_seconds": 1}}, "cpu_seconds"),
+                      ({"argv": ["sh", "-c", "exec dd if=/dev/zero of=/tmp/x bs=64k count=100"], "limits": {"file_size": 65536}}, "file_size"),
+                      ({"argv": ["sh", "-c", "kill -XCPU $$"]}, None), ({"shell": "true", "limits": {"cpu_seconds": 5}}, None)):
+    c.call("process.start", sandbox=sb, **params)
+    m = c.message()
+    while m.get("event") != "exit":
+        m = c.message()
+    ok(m["limit"] == limit, f"the limit that {params} reaches", [m])
+c.end()
+
 # Requests that are given up, in the same breath or later.
 def cancelled(c, method, params, wait=0):
     """The answers to a request and to its cancellation, and when the first of them came."""

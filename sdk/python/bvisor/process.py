@@ -15,7 +15,6 @@ from .errors import CommandError, LimitExceeded, SandboxError, TimeoutError  # p
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
-SIGXCPU, SIGXFSZ = 24, 25
 Input = Union[str, bytes, None]
 
 
@@ -379,10 +378,8 @@ class Process(Sink):
         event = self._event
         if event is None:
             raise self._lost or SandboxError("it still runs")
-        if limit is None and event["timed_out"]:
-            limit = "timeout"
         if limit is None:
-            limit = {SIGXCPU: "cpu_seconds", SIGXFSZ: "file_size"}.get(event["signal"] or 0)
+            limit = event["limit"]
         return CommandResult(self.args, int(event["code"]), out, err, float(event["duration"]), event["signal"], limit,
                              float(event["user_time"]), float(event["system_time"]), int(event["max_rss"]))
 

@@ -3,9 +3,6 @@ import "./symbols.js";
 import { STDERR, STDOUT, type Broker, type Json, type Sink } from "./broker.js";
 import { CommandError, LimitExceeded, SandboxError, TimeoutError } from "./errors.js";
 
-const SIGXCPU = 24;
-const SIGXFSZ = 25;
-
 /** How a command ended. */
 export interface CommandResult {
   readonly command: string | readonly string[];
@@ -243,7 +240,7 @@ export class Output implements Sink, AsyncDisposable {
       stderrBytes: err,
       duration: Number(event["duration"]),
       signal,
-      limit: event["timed_out"] || this.timedOut ? "timeout" : signal === SIGXCPU ? "cpu_seconds" : signal === SIGXFSZ ? "file_size" : null,
+      limit: this.timedOut ? "timeout" : ((event["limit"] as string | null) ?? null),
       userTime: Number(event["user_time"]),
       systemTime: Number(event["system_time"]),
       maxRss: Number(event["max_rss"]),
