@@ -134,8 +134,14 @@ class Stress:
         return (self.quick if quick else self.all).split()
 
     def run(self, wrap, part, scratch, limit):
-        cmd = script('cd "$1" && stress-ng --"$2" 1 -t 1 --verify --temp-path "$1" --oomable --no-rand-seed >/dev/null 2>&1; echo "exit $?"', scratch, part)
-        m = re.search(r"exit (\d+)$", output([*wrap, *cmd], 40).strip())
+        cmd = script('cd "$1" && stress-ng --"$2" 1 -t 1 --verify --temp-path "$1" --oomable --no-rand-seed 2>&1; echo "exit $?"', scratch, part)
+        # Its SIGALRM at the end has no SA_RESTART and may meet a call before it was received: EINTR
+        # (docs/compatibility.md).  Rare, so it is not what is looked for here unless it always comes.
+        for _ in range(4):
+            said = output([*wrap, *cmd], 40).strip()
+            if not wrap or "errno=4 " not in said:
+                break
+        m = re.search(r"exit (\d+)$", said)
         return {part: {"0": "PASS", "3": "SKIP", "4": "SKIP"}.get(m[1] if m else "", "FAIL")}
 
 
