@@ -29,7 +29,8 @@ def audited(script, *options, shell=("sh", "-c")):
         records = [json.loads(line) for line in log]
     for x in records:
         ok(abs(x["time"] - time.time()) < 120 and x["pid"] > 0, "time and process", [x]) if x is records[0] else None
-    return r, [(x["event"], x["by"], x["call"], x["errno"], x.get("what"), x.get("command")) for x in records]
+    # A newer architecture has no mkdir(2).
+    return r, [(x["event"], x["by"], x["call"].replace("mkdirat", "mkdir"), x["errno"], x.get("what"), x.get("command")) for x in records]
 
 
 r, told = audited("cat file; ls / >/dev/null; cat no-such-file; echo y >new; rm file; python3 -c 'import json; print(1)'")
