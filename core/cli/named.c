@@ -251,7 +251,7 @@ static int ls(const struct settings *s, bool json, bool size)
 	struct sandbox *box;
 	struct listing l = {.json = json ? json_array() : NULL, .size = size};
 	const char *why = NULL;
-	void *ctx;
+	void *ctx = NULL;
 	int code = named_box("ls", s, &box), r;
 
 	if (code)

@@ -125,7 +125,8 @@ static int parse_audit(struct parse *p)
 
 	if (fd < 0)
 		return error_set(&p->err, errno, "--audit: '%s': %s", optarg,
-		                 errno == ENXIO ? "a pipe that nobody reads, or a socket" : strerror(errno));
+		                 errno == ENXIO ? "a pipe that nobody reads, or a socket"
+		                                : strerror(errno));
 	if (p->o.audit >= 0)
 		close(p->o.audit);
 	p->o.audit = fd;
