@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cleanup.h>
@@ -120,6 +121,7 @@ static int parse_name(struct parse *p)
  */
 static int parse_audit(struct parse *p)
 {
+	struct stat st;
 	int fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 	              0600);
 
@@ -130,7 +132,12 @@ static int parse_audit(struct parse *p)
 	if (p->o.audit >= 0)
 		close(p->o.audit);
 	p->o.audit = fd;
-	return 0;
+	/* It says what there is of what is hidden: not for the guest to read.  A name of a descriptor of ours
+	 * is not the file's own. */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || strncmp(optarg, "/dev/", 5) == 0 ||
+	    strncmp(optarg, "/proc/", 6) == 0)
+		return 0;
+	return settings_hide(&p->o.settings, optarg, &p->err);
 }
 
 static int parse_env(struct parse *p)

@@ -202,7 +202,9 @@ static void on_refused(struct outcome *o, const json_t *record)
 		   *error = json_string_value(json_object_get(record, "errno"));
 	struct strbuf text = {0};
 
-	if (!call || !error || o->n_refused == REFUSED_MAX)
+	/* Whoever commands the guest need not know what there is of what is hidden. */
+	if (!call || !error || strcmp(error, "ENOENT") == 0 || strcmp(error, "ESRCH") == 0 ||
+	    o->n_refused == REFUSED_MAX)
 		return;
 	strbuf_printf(&text, "%s%s%s: %s", call, what ? " " : "", what ? what : "", error);
 	for (unsigned i = 0; i < o->n_refused; i++)

@@ -392,6 +392,8 @@ static int walk_fast(struct walk *w, int *result)
 		if (!last_dot) {
 			if (w->at.view == V_NONE || w->at.view == V_HIDE || w->at.view == V_SYNTH) {
 				if (w->at.view != V_SYNTH) {
+					w->rest +=
+						c - w->rest; /* what remains, for tell_hidden() */
 					*result = -ENOENT;
 					return 1;
 				}
@@ -447,6 +449,7 @@ static int walk_fast(struct walk *w, int *result)
 			close(fd);
 		}
 	}
+	w->rest += strlen(w->rest);
 	*result = finish(w, r);
 	return 1;
 }

@@ -106,6 +106,37 @@ static const char *shortcut_key(struct walk *w, const char *path, size_t n)
 	return w->key;
 }
 
+void vfs_refused(struct vfs *v, struct bv_call *call, int err, const struct loc *l)
+{
+	if (v->named)
+		v->host->report(v->self, call, BV_REPORT_DENIED, err, l ? l->path : v->named);
+}
+
+/*
+ * Tells if the walk ended at something that policy hides: something that the host has, or that was to be
+ * made.  Below a hidden place nothing is a guest's, and no symlink is followed to find out.
+ */
+static void tell_hidden(struct walk *w, const char *path, int r)
+{
+	char place[PATH_MAX];
+	struct vfs *v = w->v;
+	struct spot s;
+
+	if (!v->named || !w->call || (r != -ENOENT && r != -EACCES))
+		return;
+	spot_at(v, w->l->path, &s);
+	if (s.view != V_HIDE || (size_t)snprintf(place, sizeof(place), "%s%s%s", w->l->path,
+	                                         *w->rest ? "/" : "", w->rest) >= sizeof(place))
+		return;
+	int fd =
+		w->flags & W_CREATE ? -ELOOP : real_openat(AT_FDCWD, place, O_PATH | O_NOFOLLOW, 0);
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || fd == -ELOOP)
+		v->host->report(v->self, w->call, BV_REPORT_DENIED, -r,
+		                path[0] == '/' ? path : place);
+}
+
 static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags,
                          struct loc *l)
 {
@@ -166,36 +197,12 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 		r = walk_on(&w);
 	while (r == WALK_AGAIN);
 	if (r < 0)
+		tell_hidden(&w, path, r);
+	if (r < 0)
 		loc_fini(l);
 	else if (key)
 		shortcut_add(v, key, &w.trail, l);
 	return r;
-}
-
-void vfs_refused(struct vfs *v, struct bv_call *call, int err, const struct loc *l)
-{
-	if (v->named)
-		v->host->report(v->self, call, BV_REPORT_DENIED, err, l ? l->path : v->named);
-}
-
-/*
- * Keeps what was named for a report, and tells if it is something that policy hides: something that the
- * host has, or that was to be made.
- */
-static void audit(struct vfs *v, struct bv_call *call, const char *path, unsigned flags,
-                  const struct loc *l, int r)
-{
-	struct stat st;
-	struct spot s;
-
-	snprintf(v->named, PATH_MAX, "%s", l->path[0] == '/' && r == 0 ? l->path : path);
-	if (r != -ENOENT && r != -EACCES)
-		return;
-	spot_at(v, l->path, &s);
-	if (l->path[0] != '/' || s.view != V_HIDE)
-		return;
-	if (flags & W_CREATE || lstat(path[0] == '/' ? path : l->path, &st) == 0)
-		vfs_refused(v, call, -r, path[0] == '/' ? NULL : l);
 }
 
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l)
@@ -205,7 +212,7 @@ int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, u
 	v->host->as_creds(NULL);
 	int r = walk_as_guest(v, call, dirfd, path, flags, l);
 	v->host->as_creds(NULL);
-	if (v->named && call)
-		audit(v, call, path, flags, l, r);
+	if (v->named && call) /* for a refusal that comes later */
+		snprintf(v->named, PATH_MAX, "%s", r == 0 ? l->path : path);
 	return r;
 }

@@ -37,8 +37,16 @@ r, told = audited("cat file; ls / >/dev/null; cat no-such-file; echo y >new; rm 
 ok(r.out == b"x\n1\n" and told == [], "nothing is refused, nothing is told", told)
 
 r, told = audited(f"cat {secret}; cat secret; mkdir secret/x; cat secret-not", "--hide", secret)
-ok(told == [("denied", "vfs-cow", "openat", "ENOENT", secret, "cat")] * 2 + [("denied", "vfs-cow", "mkdir", "ENOENT", secret, "mkdir")],
+ok(told == [("denied", "vfs-cow", "openat", "ENOENT", secret, "cat")] * 2 + [("denied", "vfs-cow", "mkdir", "ENOENT", f"{secret}/x", "mkdir")],
    "what is hidden, if it is there or would be made", told)
+inner = os.path.join(repo, "hidden")
+os.makedirs(f"{inner}/deep")
+os.symlink("/etc/passwd", f"{inner}/link")
+r, told = audited(f"cat {inner}/deep/../deep {inner}/none hidden/link/x; ln -s {inner} to; cat to/deep", "--hide", inner)
+ok([t[4] for t in told] == [f"{inner}/deep/../deep", f"{inner}/link/x", f"{inner}/deep"], "below what is hidden, without following links there", told)
+r = run("run", "--audit", LOG, "--", "sh", "-c", f"cat {LOG}; cat /etc/shadow; cat {LOG}; echo x >{LOG}")
+with open(LOG, encoding="utf-8") as f:
+    ok(r.out == b"" and all(json.loads(x) for x in f) and b"No such file" in r.err, "the guest does not see the log", [r.out, r.err])
 r, told = audited("cat /run/no-such-socket; stat /run >/dev/null")
 ok({t[4] for t in told} == {"/run"}, "what the host does not have either is not refused", told)
 r, told = audited("echo x >file; cat file", "--ro", repo)

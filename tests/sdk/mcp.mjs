@@ -50,6 +50,8 @@ async function session(args, options, answer) {
   ok(!r.text.includes("refused"), "of its own", r);
   r = await call("bash", { command: "for i in 1 2 3; do exec 3<>/dev/tcp/192.0.2.1/80; done; chroot /" });
   ok(r.error && r.text.endsWith("\n[the sandbox refused connect 192.0.2.1:80: ENETUNREACH]\n[the sandbox refused chroot: EPERM]"), "what was refused", r);
+  r = await call("bash", { command: "cat /etc/shadow" });
+  ok(r.error && !r.text.includes("refused"), "but not what is hidden", r);
   r = await call("bash", { command: "sleep 60", timeout: 0.5 });
   ok(r.error && r.text.includes("[killed after"), "a timeout", r);
   r = await call("bash", { command: "head -c 1000000 /dev/zero | tr '\\0' x" });
