@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts the results in meson's testlog.json, subtests of TAP and Criterion programs included.
 
-Usage: summary.py testlog.json MESON-EXIT-CODE.  Prints one line, "N passed, N failed, N skipped",
-last on stdout; exits with 1 when anything failed or nothing ran.
+Usage: summary.py testlog.json MESON-EXIT-CODE.  Prints what TAP programs said of their failures, and
+one line, "N passed, N failed, N skipped", last on stdout; exits with 1 when anything failed or nothing ran.
 """
 import json
 import re
@@ -25,6 +25,16 @@ def subtests(text):
         if tap:
             counts[2 if tap.group(2) else 1 if tap.group(1) else 0] += 1
     return counts if any(counts) else None
+
+
+def complaints(text):
+    """Each "not ok" with the diagnostics after it: meson's own listing of a failed TAP test leaves them out."""
+    shown, lines = False, []
+    for line in text.splitlines():
+        shown = line.startswith("not ok") or (shown and line.startswith("#"))
+        if shown:
+            lines.append(line)
+    return lines
 
 
 def count(test):
@@ -50,6 +60,8 @@ def main():
         total = [a + b for a, b in zip(total, result)]
         if result[1]:
             bad.append(test["name"])
+            for line in complaints(test.get("stdout", ""))[:200]:
+                print(f"{test['name']}: {line[:1000]}")
     if (code or not tests) and not bad:
         bad.append("meson test itself")
         total[1] += 1

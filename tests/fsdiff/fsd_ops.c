@@ -240,7 +240,11 @@ static bool files(const char *op, char **a, unsigned *v)
 		} how = {(v[2] & (O_ACCMODE | O_DIRECTORY | O_NOFOLLOW)) | O_NONBLOCK, 0, v[3]};
 
 		place(&p, a[1]);
-		int fd = (int)syscall(SYS_openat2, p.dir, p.path, &how, sizeof(how));
+		int fd;
+		/* openat2(2): a rename anywhere on the machine meanwhile may end a scoped ".." in EAGAIN. */
+		do
+			fd = (int)syscall(SYS_openat2, p.dir, p.path, &how, sizeof(how));
+		while (fd < 0 && errno == EAGAIN);
 		if (fd >= 0 && (v[2] & O_ACCMODE) == O_RDONLY && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
 			say("ok");
 			close(fd);

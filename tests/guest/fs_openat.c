@@ -6,8 +6,13 @@
 static int at2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
 {
 	struct open_how how = { .flags = flags, .mode = mode, .resolve = resolve };
+	int fd;
 
-	return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	/* openat2(2): a rename anywhere on the machine meanwhile may end a scoped ".." in EAGAIN. */
+	do
+		fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	while (fd < 0 && errno == EAGAIN);
+	return fd;
 }
 
 static void dirfds(void)
