@@ -41,7 +41,8 @@ enum bv_verdict defer_call(struct ncall *nc, unsigned flags, void (*work)(void *
 	struct loop *l = nc->loop;
 
 	/* What a signal may end has no other end, perhaps. */
-	nc->job = (struct job){.work = work, .arg = arg, .waits = flags & BV_DEFER_SIGNALS};
+	nc->job = (struct job){
+		.work = work, .arg = arg, .waits = flags & (BV_DEFER_SIGNALS | BV_DEFER_WAITS)};
 	nc->done = done;
 	nc->defer_flags = flags;
 	nc->shared_polls = nc->lost_polls = 0;

@@ -31,6 +31,8 @@ struct bv_redirect {
  * ERESTARTSYS.  Not to be deferred again.
  */
 #define BV_DEFER_KEEP 2u
+/* For work that waits for something outside, as a server: it takes no worker from work that computes. */
+#define BV_DEFER_WAITS 4u
 
 struct bv_host {
 	struct bv_head head;

@@ -17,6 +17,7 @@
 #include <linux/fs.h>
 
 #include "commit_host.h"
+#include "fetch.h"
 #include "review.h"
 #include "scrub.h"
 
@@ -237,7 +238,10 @@ static int make_temp(struct host *h, struct loc *l, const struct stat *st, int d
 		bv_autofd int src = real_open(h->v, l, V_UPPER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 		if (src < 0)
 			return fail(h, -src, "cannot read it: %s", strerror(-src));
-		int r = fill_file(h, src, st, dir, temp);
+		int r = fetch_now(h->v, l->path, src);
+		if (r < 0)
+			return fail(h, -r, "the store did not bring it: %s", strerror(-r));
+		r = fill_file(h, src, st, dir, temp);
 		if (r == 0 && st->st_nlink > 1 && !first)
 			note_link(h, st, l->path);
 		return r;

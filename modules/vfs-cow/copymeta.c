@@ -21,6 +21,8 @@ void upper_copy_meta(int src, int dst, const struct stat *st)
 	}
 	ssize_t n = listxattr(from, names, sizeof(names));
 	for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
+		if (strcmp(name, BV_ABSENT_XATTR) == 0)
+			continue; /* only a store says so, of files of its own */
 		if (!value)
 			value = malloc(65536); /* XATTR_SIZE_MAX, limits.h of the kernel */
 		ssize_t len = value ? getxattr(from, name, value, 65536) : -1;

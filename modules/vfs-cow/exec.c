@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "exec.h"
+#include "fetch.h"
 
 #define MAX_DEPTH 5 /* exec_binprm(): so many interpreters may be scripts themselves */
 #define EXECVE_CHECK 0x10000 /* AT_EXECVE_CHECK, execveat(2), Linux 6.14 */
@@ -31,6 +32,8 @@ struct exec {
 	size_t first;
 	bool native; /* so far the host kernel would do the same */
 	bool lax;    /* of what is native leave the permission to the kernel */
+	bool fetching; /* a file's bytes are still to come: the call begins again then, and has this verdict */
+	enum bv_verdict verdict;
 };
 
 #define ARGV_END BV_ROWS_OF(((struct exec *)0)->argv)
@@ -55,6 +58,11 @@ static int resolve(struct exec *x, int dirfd, const char *path, unsigned w, stru
 	if (r < 0)
 		return r;
 	r = executable(x, l);
+	if (r == 0 && !(x->flags & EXECVE_CHECK) && fetch_needed(x->v, l)) {
+		x->fetching = true;
+		x->verdict = fetch_defer(x->v, x->call, l, x->handler);
+		r = -EAGAIN;
+	}
 	if (r < 0)
 		loc_fini(l);
 	return r;
@@ -264,8 +272,12 @@ static enum bv_verdict exec_path(struct exec *x, unsigned w)
 	int r = resolve(x, x->dirfd, x->path, w, &l);
 
 	if (r < 0)
-		return REPLY(v, x->call, r);
+		return x->fetching ? x->verdict : REPLY(v, x->call, r);
 	r = look(x, &l, interp);
+	if (x->fetching) {
+		loc_fini(&l);
+		return x->verdict;
+	}
 	bool native = r == 0 && x->native && v->landlock;
 	enum bv_verdict verdict = BV_PASS;
 	/*

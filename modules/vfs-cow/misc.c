@@ -9,6 +9,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
+#include "fetch.h"
 #include "quota.h"
 
 /* ---- truncate ---- */
@@ -124,9 +125,12 @@ BV_SYSCALL(truncate)
 		}
 	}
 	enum bv_verdict verdict;
-	if (r == 0)
+	bool fetch = r == 0 && fetch_needed(v, &l);
+	if (r == 0 && !fetch)
 		r = set_length(v, call, &l, length);
-	if (r == COPYUP_LATER)
+	if (fetch)
+		verdict = fetch_defer(v, call, &l, sys_truncate);
+	else if (r == COPYUP_LATER)
 		verdict = copyup_defer(v, call, &l, sys_truncate);
 	else if (r == -EWOULDBLOCK)
 		verdict = cut_later(v, call, &l, length);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "fetch.h"
 #include "quota.h"
 
 static const struct bv_option options[] = {
@@ -62,7 +63,8 @@ static const struct handler_table tables[] = {
 	{open_handlers}, {stat_handlers},  {dir_handlers},   {rename_handlers},
 	{link_handlers}, {meta_handlers},  {xattr_handlers}, {getdents_handlers},
 	{exec_handlers}, {cwd_handlers},   {misc_handlers},  {fileattr_handlers},
-	{lock_handlers}, {flock_handlers}, {quota_handlers}, {NULL},
+	{lock_handlers}, {flock_handlers}, {quota_handlers}, {checkpoint_handlers},
+	{NULL},
 };
 
 static void free_mounts(struct vfs *v)
@@ -120,7 +122,8 @@ static int start(struct vfs *v)
 	if (r == 0 && v->quota)
 		r = quota_rules(v);
 	for (size_t t = 0; tables[t].rows && r == 0; t++) {
-		if (tables[t].rows == quota_handlers && !v->quota)
+		if ((tables[t].rows == quota_handlers && !v->quota) ||
+		    (tables[t].rows == checkpoint_handlers && !checkpoint_wanted(v)))
 			continue;
 		for (const struct bv_handler *row = tables[t].rows; row->syscall && r == 0; row++)
 			r = v->host->route(v->self, row);

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "device.h"
+#include "fetch.h"
 #include "quota.h"
 #include "vfs.h"
 #include "who.h"
@@ -171,6 +172,8 @@ static enum bv_verdict open_path(const struct request *q, struct loc *l)
 		return REPLY(q->v, q->call, -EOPNOTSUPP);
 	if (S_ISSOCK(l->st.st_mode))
 		return REPLY(q->v, q->call, -ENXIO);
+	if (fetch_needed(q->v, l)) /* what it gets can be read */
+		return fetch_defer(q->v, q->call, l, q->handler);
 	as.flags = (q->flags & (O_DIRECTORY | O_CLOEXEC)) | O_RDONLY | O_NONBLOCK | O_NOCTTY;
 	if (l->view == V_SYNTH)
 		return give(&as, synth_open(q->v, q->call, l, as.flags));
@@ -246,6 +249,8 @@ static enum bv_verdict open_existing(const struct request *q, struct loc *l)
 	}
 	if (write && l->view == V_RO)
 		return REPLY(v, q->call, -EROFS);
+	if (fetch_needed(v, l))
+		return fetch_defer(v, q->call, l, q->handler);
 	if (write && l->view == V_LOWER) {
 		r = perm_access(v, q->call, l, W_OK | ((q->flags & O_ACCMODE) == O_RDWR ? R_OK : 0));
 		if (r < 0)

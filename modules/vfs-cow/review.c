@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch.h"
 #include "names.h"
 #include "review.h"
 #include "same.h"
@@ -152,7 +153,7 @@ static uint32_t object_changes(struct review *r, const struct stat *low, const s
 		return what;
 	bv_autofd int a = real_open(r->v, &r->l, V_LOWER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	bv_autofd int b = real_open(r->v, &r->l, V_UPPER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-	if (a < 0 || b < 0)
+	if (a < 0 || b < 0 || fetch_now(r->v, r->l.path, b) < 0)
 		return what | BV_CHANGED_DATA;
 	if (!same_xattrs(a, b))
 		what |= BV_CHANGED_XATTR;
@@ -393,7 +394,12 @@ static int svc_open(const struct bv_review *review, const char *path, enum bv_si
 	if (!l || path[0] != '/' || strlen(path) >= PATH_MAX)
 		return l ? -EINVAL : -ENOMEM;
 	place_at(v, path, l);
-	return real_open(v, l, side == BV_NEW ? V_UPPER : V_LOWER, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	int fd = real_open(v, l, side == BV_NEW ? V_UPPER : V_LOWER,
+	                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	int r = fd >= 0 && side == BV_NEW ? fetch_now(v, path, fd) : fd;
+	if (r < 0 && fd >= 0)
+		close(fd);
+	return r < 0 ? r : fd;
 }
 
 static ssize_t svc_link(const struct bv_review *review, const char *path, enum bv_side side, char *out, size_t size)

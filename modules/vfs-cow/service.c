@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vfs.h"
+#include "fetch.h"
 
 static struct vfs *vfs_of(const struct bv_vfs *svc)
 {
@@ -155,6 +155,8 @@ static int svc_open_read(const struct bv_vfs *svc, const char *path)
 		fd = -ENXIO; /* a device, a FIFO: opening those is no mere look */
 	} else if (l.view == V_SYNTH && l.fd < 0) {
 		fd = synth_open(v, NULL, &l, O_RDONLY);
+	} else if (fetch_needed(v, &l)) {
+		fd = -EAGAIN; /* its bytes are elsewhere, and the loop does not wait */
 	} else {
 		bv_autofd int at = loc_open_path(v, &l);
 

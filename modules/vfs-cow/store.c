@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch.h"
 #include "origin.h"
 #include "store.h"
 #include "vfs.h"
@@ -31,21 +32,18 @@ static struct vfs *vfs_of(const struct bv_store *store)
 	return (struct vfs *)(uintptr_t)((const char *)store - offsetof(struct vfs, svc_store));
 }
 
-static struct store_reg *find(const struct vfs *v, const char *scheme, size_t len)
+static struct store_reg *known(const struct vfs *v, const char *scheme)
 {
 	for (struct store_reg *r = v->stores; r; r = r->next)
-		if (strncmp(r->ops->scheme, scheme, len) == 0 && !r->ops->scheme[len])
+		if (strcmp(r->ops->scheme, scheme) == 0)
 			return r;
 	return NULL;
 }
 
 static int reg_add(struct vfs *v, const struct bv_store_ops *ops, void *ctx)
 {
-	struct store_reg *r;
+	struct store_reg *r = calloc(1, sizeof(*r));
 
-	if (find(v, ops->scheme, strlen(ops->scheme)))
-		return -EEXIST;
-	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->ops = ops;
@@ -55,18 +53,34 @@ static int reg_add(struct vfs *v, const struct bv_store_ops *ops, void *ctx)
 	return 0;
 }
 
-static int svc_add(const struct bv_store *store, struct bv_self *self, const struct bv_store_ops *ops, void *ctx)
+static bool sound(const struct bv_store_ops *ops, const char *scheme)
 {
-	if (ops->head.magic != BV_MAGIC_SERVICE || ops->head.major != BV_ABI_MAJOR || !ops->scheme || !*ops->scheme ||
-	    strchr(ops->scheme, ':') || !BV_HAS(struct bv_store_ops, ops, open) ||
-	    !BV_HAS(struct bv_store_ops, ops, close))
-		return -EINVAL;
-	return reg_add(vfs_of(store), ops, ctx);
+	return ops->head.magic == BV_MAGIC_SERVICE && ops->head.major == BV_ABI_MAJOR &&
+	       BV_HAS(struct bv_store_ops, ops, open) && BV_HAS(struct bv_store_ops, ops, close) &&
+	       ops->scheme && strcmp(ops->scheme, scheme) == 0;
+}
+
+/* A built-in store, or one that another module provides. */
+static const struct store_reg *find(struct vfs *v, const char *scheme)
+{
+	char service[64];
+	const struct store_reg *r = known(v, scheme);
+	const struct bv_store_ops *ops;
+
+	if (r || (size_t)snprintf(service, sizeof(service), BV_STORE_PREFIX "%s", scheme) >=
+	                 sizeof(service))
+		return r;
+	/* Every service begins with its head. */
+	ops = (const struct bv_store_ops *)v->host->service(v->self, service);
+	if (!ops || !sound(ops, scheme) ||
+	    reg_add(v, ops, BV_HAS(struct bv_store_ops, ops, ctx) ? ops->ctx : NULL) < 0)
+		return NULL;
+	return v->stores;
 }
 
 static const struct bv_store_ops *svc_find(const struct bv_store *store, const char *scheme, void **ctx)
 {
-	const struct store_reg *r = find(vfs_of(store), scheme, strlen(scheme));
+	const struct store_reg *r = find(vfs_of(store), scheme);
 
 	if (r)
 		*ctx = r->ctx;
@@ -75,7 +89,6 @@ static const struct bv_store_ops *svc_find(const struct bv_store *store, const c
 
 const struct bv_store store_service = {
 	.head = BV_HEAD(SERVICE, struct bv_store),
-	.add = svc_add,
 	.find = svc_find,
 };
 
@@ -96,6 +109,7 @@ static int fail_scheme(struct vfs *v)
 	strbuf_puts(&b, "no such store; known:");
 	for (const struct store_reg *r = v->stores; r; r = r->next)
 		strbuf_printf(&b, " %s:", r->ops->scheme);
+	strbuf_puts(&b, "; the module of another one stands before vfs-cow in `modules`");
 	return b.failed ? -ENOMEM : fail(v, -EINVAL, b.data);
 }
 
@@ -168,7 +182,12 @@ static int hide_stores(struct vfs *v)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char kept[PATH_MAX];
-	int r = v->upper.hide[0] ? hide(v, v->upper.hide) : 0;
+	bv_autofree char *own =
+		strndup(v->upper.root, (size_t)(strrchr(v->upper.root, '/') - v->upper.root));
+	int r = !own ? -ENOMEM : *own ? hide_real(v, own) : 0;
+
+	if (r == 0 && v->upper.hide[0])
+		r = hide(v, v->upper.hide);
 
 	/* Also one that is not there yet: another sandbox may make it while guests of this one run. */
 	if (r == 0 && v->conf->state && v->conf->state[0] && (r = hide(v, v->conf->state)) == 0)
@@ -201,12 +220,17 @@ int store_open(struct vfs *v)
 {
 	int r = add_built_in(v);
 	const char *why = NULL, *colon = strchr(v->conf->upper, ':');
+	char scheme[32];
 
 	if (r < 0)
 		return r;
 	if (!colon)
 		return fail(v, -EINVAL, "is not SCHEME:REST");
-	struct store_reg *reg = find(v, v->conf->upper, (size_t)(colon - v->conf->upper));
+	int len = (int)(colon - v->conf->upper);
+	if (len >= (int)sizeof(scheme))
+		return fail_scheme(v);
+	snprintf(scheme, sizeof(scheme), "%.*s", len, v->conf->upper);
+	const struct store_reg *reg = find(v, scheme);
 	if (!reg)
 		return fail_scheme(v);
 	struct bv_layer layer = {.head = BV_HEAD(SERVICE, struct bv_layer), .root_fd = -1, .meta_fd = -1};
@@ -221,6 +245,8 @@ int store_open(struct vfs *v)
 	r = hide_stores(v);
 	if (r == 0)
 		r = show_start(v);
+	if (r == 0)
+		r = fetch_start(v);
 	return r < 0 ? r : take_kept(v);
 }
 

@@ -224,6 +224,8 @@ static int tmp_open(void *ctx, const char *rest, struct bv_layer *out, const cha
 		return store_fail(t, -err, "%s", base);
 	}
 	snprintf(out->root, sizeof(out->root), "%s/%s/u", base, r->name);
+	/* Other sandboxes' layers too, where $TMPDIR is no private directory inside. */
+	snprintf(out->hide, sizeof(out->hide), "%s", base);
 	out->state = r;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fetch.h"
 #include "quota.h"
 #include "target.h"
 
@@ -153,7 +154,7 @@ static int get(struct vfs *v, struct bv_call *call, struct xcall x)
 	value = malloc(size ? size : 1);
 	if (!value) {
 		r = -ENOMEM;
-	} else if (S_ISLNK(s.l.st.st_mode)) {
+	} else if (S_ISLNK(s.l.st.st_mode) || fetch_mark(v, name)) {
 		r = -ENODATA; /* a symlink has no user.* attributes */
 	} else {
 		r = v->host->as_guest(call);
@@ -167,6 +168,26 @@ static int get(struct vfs *v, struct bv_call *call, struct xcall x)
 	return write_back(v, call, x.value, value, r, size);
 }
 
+/* A list of names as listxattr(2) gives it to who has `size` bytes for it, without the store's mark. */
+static int list_names(struct vfs *v, const char *path, char *names, size_t size)
+{
+	ssize_t n = listxattr(path, names, v->upper.flags & BV_LAYER_LAZY ? LIST_MAX_SIZE : size);
+	size_t len;
+
+	if (n < 0)
+		return -errno;
+	for (char *name = names; (v->upper.flags & BV_LAYER_LAZY) && name < names + n;
+	     name += len) {
+		len = strlen(name) + 1;
+		if (!fetch_mark(v, name))
+			continue;
+		memmove(name, name + len, (size_t)(names + n - name) - len);
+		n -= (ssize_t)len;
+		len = 0;
+	}
+	return size && (size_t)n > size ? -ERANGE : (int)n;
+}
+
 static int list(struct vfs *v, struct bv_call *call, struct xcall x)
 {
 	bv_autofree char *names = NULL;
@@ -176,15 +197,13 @@ static int list(struct vfs *v, struct bv_call *call, struct xcall x)
 
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r; /* procfs has none to list */
-	names = malloc(size ? size : 1);
+	names = malloc(v->upper.flags & BV_LAYER_LAZY ? LIST_MAX_SIZE : size ? size : 1);
 	if (!names) {
 		r = -ENOMEM;
 	} else if (!S_ISLNK(s.l.st.st_mode)) {
 		r = v->host->as_guest(call);
-		if (r >= 0) {
-			r = (int)listxattr(s.path, names, size);
-			r = r < 0 ? -errno : r;
-		}
+		if (r >= 0)
+			r = list_names(v, s.path, names, size);
 		v->host->as_creds(NULL);
 	}
 	source_fini(&s);
@@ -264,6 +283,9 @@ static enum bv_verdict change(struct vfs *v, struct bv_call *call, const struct 
 {
 	static const struct target_op op = {may_set, apply};
 
+	/* Who could set the store's mark would choose what the store brings. */
+	if (fetch_mark(v, c->name))
+		return REPLY(v, call, c->value ? -EPERM : -ENODATA);
 	return target_change(v, call, handler, who, &op, c);
 }
 

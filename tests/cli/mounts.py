@@ -141,6 +141,17 @@ r = harness.run([bvisor, "commit", "below"], cwd="/", env=dict(os.environ, XDG_S
 tap.ok(r.status == 0 and sorted(os.listdir(project)) == ["new", "sub"], "and committed", [repr(r.out), repr(r.err)])
 shutil.rmtree(host_tmp)
 
+# Layers that do not lie in a directory that is private inside: nobody sees another one's, or its own.
+os.mkdir(f"{work}/layers")
+env = dict(os.environ, TMPDIR=f"{work}/layers")
+p = subprocess.Popen([bvisor, "run", "sh", "-c", "echo mine >/etc/f; echo; exec sleep 60"], env=env, cwd=work, stdout=subprocess.PIPE)
+p.stdout.readline()
+tap.ok(os.listdir(f"{work}/layers") == [f".bvisor-{os.geteuid()}"], "a layer in $TMPDIR", [str(os.listdir(f"{work}/layers"))])
+check("is not visible to others", run("run", "sh", "-c", "ls -A layers; find layers; echo x >layers/x; ls -A layers", env=env), 0, b"layers\nx\n")
+p.terminate()
+p.wait()
+p.stdout.close()
+
 # Network.
 connect = ("import socket\ns = socket.socket()\ns.settimeout(5)\ntry: s.connect(('192.0.2.1', 9))\n"
            "except OSError as e: print(type(e).__name__, e.errno)")

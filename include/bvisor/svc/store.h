@@ -2,17 +2,34 @@
 #ifndef BVISOR_SVC_STORE_H
 #define BVISOR_SVC_STORE_H
 /*
- * Service "vfs.cow": vfs-cow's register of copy-on-write stores.  A store offers upper layers
- * under a scheme name ("tmp" for `upper = tmp:/dir`).  docs/layer-format.md says what a layer
- * holds.  Loop thread.  Since 1.0.
+ * Copy-on-write stores.  A store offers upper layers under a scheme name ("mirror" for `upper =
+ * mirror:/dir`): its module provides the service "store.SCHEME", which is a struct bv_store_ops, and
+ * stands before vfs-cow in the ini's `modules`.  `tmp` and `local` are vfs-cow's own.
+ * docs/layer-format.md says what a layer holds, docs/module-author.md how to write a store.  Loop
+ * thread, unless said otherwise.  Since 1.0.
+ *
+ * The supervisor can write at and below the directory that holds root, and make and remove directories
+ * beside it; a store that writes elsewhere says so in open, by its own host->landlock_write.
  */
 #include <bvisor/abi.h>
 
-#define BV_STORE_SERVICE "vfs.cow"
+#define BV_STORE_SERVICE "vfs.cow" /* struct bv_store: all of them */
+#define BV_STORE_PREFIX "store." /* and the scheme: one of them, struct bv_store_ops */
 
 #define BV_LAYER_KEPT 1u     /* it may hold what an earlier sandbox wrote: it is read at the start */
 #define BV_LAYER_EXISTING 2u /* given to open: one that is not there is not made, but -ENOENT */
 #define BV_LAYER_READ 4u /* a snapshot: nothing is written to it */
+/* With fetch: regular files that have the extended attribute BV_ABSENT_XATTR lack their bytes yet. */
+#define BV_LAYER_LAZY 8u
+
+/*
+ * Marks a regular file of a lazy layer whose bytes have still to be fetched.  Its size (it is one hole),
+ * owner, mode, times and other attributes are those that it shall have; the attribute's value, at most
+ * BV_ABSENT_MAX bytes, is the store's own word for it, which goes with the file when it is renamed or
+ * linked.  Guests neither see nor set it.
+ */
+#define BV_ABSENT_XATTR "user.bvisor.absent"
+#define BV_ABSENT_MAX 4096
 
 /*
  * An open upper layer.  root is the absolute host path of the mirrored tree, root_fd its O_PATH
@@ -61,6 +78,17 @@ struct bv_layer_usage {
 	uint64_t files; /* of every type, directories too */
 };
 
+/* A file whose bytes are needed.  All borrowed. */
+struct bv_fetch {
+	struct bv_head head;
+	const char *path; /* where it was met, inside; for messages */
+	const void *mark; /* the value of BV_ABSENT_XATTR */
+	size_t mark_len;
+	uint64_t size; /* which it has and keeps */
+	int fd; /* it, open for reading and writing */
+	int zero;
+};
+
 struct bv_store_ops {
 	struct bv_head head;
 	const char *scheme;
@@ -107,12 +135,23 @@ struct bv_store_ops {
 	/* What the tree of "NAME" or "NAME@TAG" takes, without snapshots of it; of one that is in use, about.
 	 * Where states share a tree, each counts it.  -ENOENT.  May block. */
 	int (*usage)(void *ctx, const char *name, struct bv_layer_usage *out, const char **why);
+
+	/* Of stores whose layers are not (only) local files; NULL for others.  On worker threads. */
+	/* Writes the bytes of what->fd, and nothing else about it: vfs-cow takes the mark away afterwards, makes
+	 * them durable and puts the times back.  Before a guest may use the bytes, it waits for this; after
+	 * a failure, or a crash, the file is fetched again, from the start.  Several at once, of different
+	 * files.  May block, and shall end soon with -EINTR when a system call in it does: nobody waits any
+	 * more.  0; -errno, which the guest gets. */
+	int (*fetch)(void *ctx, struct bv_layer *layer, const struct bv_fetch *what);
+	/* What has been written until now shall outlive the machine, as far as the store's layers do:
+	 * a guest has called sync(2), or syncfs(2) of a directory of the layer, and waits.  Others go on
+	 * writing meanwhile.  One at a time.  May block.  0; -errno, which syncfs gives. */
+	int (*checkpoint)(void *ctx, struct bv_layer *layer);
+	void *ctx; /* what the functions get */
 };
 
 struct bv_store {
 	struct bv_head head;
-	int (*add)(const struct bv_store *store, struct bv_self *self, const struct bv_store_ops *ops,
-	           void *ctx);
 	/* The store of that scheme, and its context; NULL when there is none. */
 	const struct bv_store_ops *(*find)(const struct bv_store *store, const char *scheme, void **ctx);
 };
