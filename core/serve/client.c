@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "review_jobs.h"
 #include "temp.h"
@@ -210,6 +211,56 @@ static void frames(struct client *c)
 	}
 }
 
+int client_handed(struct client *c)
+{
+	if (!c->n_handed)
+		return -1;
+	int fd = c->handed[0];
+	memmove(c->handed, c->handed + 1, --c->n_handed * sizeof(c->handed[0]));
+	return fd;
+}
+
+/* Nobody took them with the messages that they came with. */
+static void drop_handed(struct client *c)
+{
+	while (c->n_handed)
+		close(c->handed[--c->n_handed]);
+}
+
+/* As recv(2); descriptors that come along are kept for the messages that say what they are. */
+static ssize_t receive(struct client *c, char *buf, size_t size)
+{
+	union {
+		char bytes[CMSG_SPACE(HANDED_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec io = {.iov_base = buf, .iov_len = size};
+	struct msghdr m = {.msg_iov = &io,
+	                   .msg_iovlen = 1,
+	                   .msg_control = &control,
+	                   .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(c->source.fd, &m, MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return n;
+	bool many = m.msg_flags & MSG_CTRUNC;
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		const int *fd = (const int *)CMSG_DATA(h);
+		for (size_t i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+			many |= c->n_handed == HANDED_MAX;
+			if (c->n_handed < HANDED_MAX)
+				c->handed[c->n_handed++] = fd[i];
+			else
+				close(fd[i]);
+		}
+	}
+	if (many)
+		protocol_error(c, "too many descriptors at once");
+	return n;
+}
+
 static void on_ready(struct source *s, uint32_t events)
 {
 	struct client *c = (struct client *)s;
@@ -219,7 +270,7 @@ static void on_ready(struct source *s, uint32_t events)
 		flush(c);
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || c->dead)
 		return;
-	ssize_t n = recv(s->fd, buf, sizeof(buf), 0);
+	ssize_t n = receive(c, buf, sizeof(buf));
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		c->dead = true;
 		return;
@@ -227,6 +278,8 @@ static void on_ready(struct source *s, uint32_t events)
 	if (n > 0 && !queue_add(&c->in, buf, (size_t)n))
 		c->dead = true;
 	frames(c);
+	if (!queue_size(&c->in))
+		drop_handed(c);
 }
 
 struct client *client_new(struct broker *b, int fd)
@@ -261,6 +314,7 @@ void client_end(struct client *c)
 	json_decref(c->latest);
 	temp_forget(c);
 	source_close(b, &c->source);
+	drop_handed(c);
 	queue_fini(&c->in);
 	queue_fini(&c->out);
 	broker_free_later(b, c);

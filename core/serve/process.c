@@ -288,31 +288,50 @@ static struct source unwatched(int fd, void (*ready)(struct source *, uint32_t))
 	return (struct source){.fd = fd, .ready = ready};
 }
 
-/* Pipes: ours into p, theirs to fd[0..2]. */
-static int make_pipes(struct process *p, bool no_input, int fd[3])
+/* A pipe for an output of which nobody brought the end: ours into s, its to *fd. */
+static int output_pipe(struct source *s, void (*ready)(struct source *, uint32_t), int *fd)
 {
-	int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
+	int end[2];
 
-	if ((no_input ? (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) : pipe2(in, O_CLOEXEC)) <
-	            0 ||
-	    pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
-		int r = -errno;
-		int all[] = {in[0], in[1], out[0], out[1], err[0], err[1]};
-
-		for (size_t i = 0; i < BV_ROWS_OF(all); i++)
-			if (all[i] >= 0)
-				close(all[i]);
-		return r;
-	}
-	p->in = unwatched(in[1], on_in);
-	p->out = unwatched(out[0], on_out);
-	p->err = unwatched(err[0], on_err);
-	fd[0] = in[0];
-	fd[1] = out[1];
-	fd[2] = err[1];
+	if (*fd >= 0)
+		return 0;
+	if (pipe2(end, O_CLOEXEC) < 0)
+		return -errno;
+	*s = unwatched(end[0], ready);
+	*fd = end[1];
 	/* A megabyte where we may: fewer turns for the same bytes. */
-	(void)fcntl(out[1], F_SETPIPE_SZ, 1 << 20);
+	(void)fcntl(end[1], F_SETPIPE_SZ, 1 << 20);
 	return 0;
+}
+
+static int input_pipe(struct process *p, bool none, int *fd)
+{
+	int end[2] = {-1, -1};
+
+	if (*fd >= 0)
+		return 0;
+	if ((none ? (end[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) : pipe2(end, O_CLOEXEC)) < 0)
+		return -errno;
+	p->in = unwatched(end[1], on_in);
+	*fd = end[0];
+	return 0;
+}
+
+/* Its streams, theirs in fd[0..2]: what the client brought, else pipes of which we have the other ends. */
+static int make_streams(struct process *p, const struct request *q, int fd[3])
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < q->n_handed; i++)
+		if ((fd[q->handed[i]] = client_handed(p->box->client)) < 0)
+			r = -EBADF;
+	if (r == 0)
+		r = input_pipe(p, q->no_input, &fd[IN]);
+	if (r == 0)
+		r = output_pipe(&p->out, on_out, &fd[OUT]);
+	if (r == 0 && q->merged && (fd[ERR] = fcntl(fd[OUT], F_DUPFD_CLOEXEC, 3)) < 0)
+		r = -errno;
+	return r == 0 ? output_pipe(&p->err, on_err, &fd[ERR]) : r;
 }
 
 static int payload_file(const struct strbuf *b)
@@ -353,7 +372,7 @@ void process_start(struct box *b, json_t *id, json_t *params)
 	if (fd[0] < 0)
 		r = -ENOMEM;
 	if (r == 0 && !q.tty)
-		r = make_pipes(p, q.no_input, fd + 1);
+		r = make_streams(p, &q, fd + 1);
 	if (r == 0)
 		r = box_send(b, &(struct agent_message){.kind = AGENT_EXEC, .id = p->id}, fd,
 		             q.tty ? 1 : 4);
@@ -364,7 +383,9 @@ void process_start(struct box *b, json_t *id, json_t *params)
 	p->next = b->procs;
 	b->procs = p;
 	if (r < 0) {
-		client_error(c, id, "sandbox", -r, "process.start: %s", strerror(-r));
+		client_error(c, id, r == -EBADF ? "invalid" : "sandbox", -r, "process.start: %s",
+		             r == -EBADF ? "the descriptors of fds did not come with the message"
+		                         : strerror(-r));
 		process_free(p);
 		return;
 	}
@@ -386,8 +407,6 @@ static const char *stage_name(int stage)
 
 static void started(struct process *p, const struct agent_message *m, int fd)
 {
-	struct broker *broker = broker_of(p);
-
 	if (p->tty) {
 		int again = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
@@ -402,8 +421,8 @@ static void started(struct process *p, const struct agent_message *m, int fd)
 	p->pending = NULL;
 	if (p->timeout > 0)
 		p->deadline = p->began + (int64_t)(p->timeout * 1000);
-	source_watch(broker, &p->out, EPOLLIN);
-	source_watch(broker, &p->err, EPOLLIN);
+	watch_output(p, OUT);
+	watch_output(p, ERR);
 	if (p->input_end || queue_size(&p->input))
 		write_input(p);
 }

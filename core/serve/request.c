@@ -115,6 +115,40 @@ static const char *terminal(struct request *q, struct agent_exec *e, const json_
 	return NULL;
 }
 
+/* Which of its streams are descriptors that came with the message. */
+static const char *streams(struct request *q, const json_t *fds, const json_t *errors)
+{
+	static const char *const name[] = {"stdin", "stdout", "stderr"};
+	const json_t *given;
+	unsigned had = 0;
+	size_t i;
+
+	if (errors && !json_is_null(errors)) {
+		if (strcmp(json_is_string(errors) ? json_string_value(errors) : "", "stdout") != 0)
+			return "stderr is not \"stdout\"";
+		q->merged = true;
+	}
+	if (!fds || json_is_null(fds))
+		return NULL;
+	if (!json_is_array(fds) || json_array_size(fds) > BV_ROWS_OF(q->handed))
+		return "fds is no array of stdin, stdout, stderr";
+	json_array_foreach (fds, i, given) {
+		uint8_t which = 0;
+
+		while (which < BV_ROWS_OF(name) &&
+		       strcmp(json_is_string(given) ? json_string_value(given) : "", name[which]) !=
+		               0)
+			which++;
+		if (which == BV_ROWS_OF(name) || (had & 1u << which))
+			return "fds: allowed are stdin, stdout, stderr, once each";
+		had |= 1u << which;
+		q->handed[q->n_handed++] = which;
+	}
+	if (q->merged && (had & 4))
+		return "fds: stderr goes where stdout does";
+	return NULL;
+}
+
 static const char *rest(struct request *q, struct agent_exec *e, json_t *params)
 {
 	const json_t *input = json_object_get(params, "stdin"),
@@ -146,8 +180,9 @@ static const char *rest(struct request *q, struct agent_exec *e, json_t *params)
 
 static const char *unknown(json_t *params)
 {
-	static const char *const known[] = {"sandbox", "argv", "shell", "cwd",     "env",
-	                                    "limits",  "tty",  "stdin", "timeout", "user"};
+	static const char *const known[] = {"sandbox", "argv",   "shell",   "cwd",
+	                                    "env",     "limits", "tty",     "stdin",
+	                                    "stderr",  "fds",    "timeout", "user"};
 	const char *key;
 	json_t *value;
 
@@ -158,7 +193,7 @@ static const char *unknown(json_t *params)
 			i++;
 		if (i == BV_ROWS_OF(known))
 			return "allowed are sandbox, argv, shell, cwd, env, limits, tty, stdin, "
-			       "timeout, user";
+			       "stderr, fds, timeout, user";
 	}
 	return NULL;
 }
@@ -184,6 +219,10 @@ const char *request_parse(struct request *q, json_t *params, const char *init)
 		why = terminal(q, &e, json_object_get(params, "tty"));
 	if (!why)
 		why = rest(q, &e, params);
+	if (!why)
+		why = streams(q, json_object_get(params, "fds"), json_object_get(params, "stderr"));
+	if (!why && q->tty && (q->n_handed || q->merged))
+		why = "a terminal is all of its streams: neither fds nor stderr goes with tty";
 	if (!why && q->payload.len > AGENT_MAX)
 		why = "the command and its environment are too long";
 	if (!why && !q->payload.failed)

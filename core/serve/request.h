@@ -6,7 +6,10 @@
 
 struct request {
 	struct strbuf payload; /* struct agent_exec and its words; the caller's to free */
-	bool tty, no_input;
+	bool tty, no_input, merged; /* merged: stderr is where stdout is */
+	unsigned n_handed;
+	uint8_t handed
+		[3]; /* which of 0, 1, 2 the client has brought descriptors for, in their order */
 	bool cpu_limit, size_limit; /* whose signal tells that it was reached */
 	double timeout; /* seconds; 0: none */
 };

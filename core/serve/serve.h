@@ -23,6 +23,7 @@
 #define DATA_MAX (64u << 10) /* bytes of a data frame that we send */
 #define WINDOW_IN (256u << 10) /* what a client may send to a standard input ahead */
 #define WINDOW_OUT (1u << 20) /* what we send of an output ahead, before the client grants more */
+#define HANDED_MAX 16 /* descriptors that a client sends at once */
 #define OUT_HIGH (4u << 20) /* so much waits for a client: no more is read for it */
 
 enum frame_type { FRAME_JSON = 1, FRAME_DATA, FRAME_CREDIT, FRAME_END };
@@ -66,6 +67,8 @@ struct client {
 	json_t *latest; /* what the latest sandbox was created with */
 	struct queue in, out;
 	bool greeted, dead;
+	unsigned n_handed;
+	int handed[HANDED_MAX]; /* descriptors that came with what is in `in` */
 };
 
 enum box_state { BOX_STARTING, BOX_READY, BOX_ENDING };
@@ -127,6 +130,8 @@ void client_end(struct client *c); /* with all it has */
 void client_frame(struct client *c, enum frame_type type, uint32_t stream, const void *bytes,
                   size_t n);
 void client_json(struct client *c, json_t *message); /* takes message */
+/* The next descriptor that came with the present message; the caller's.  -1: none. */
+int client_handed(struct client *c);
 /* An answer; both take id and result. */
 void client_result(struct client *c, json_t *id, json_t *result);
 __attribute__((format(printf, 5, 6))) void

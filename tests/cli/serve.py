@@ -138,6 +138,58 @@ for what, params in (("neither", {}), ("both", {"argv": ["a"], "shell": "a"}), (
                      ("too long", {"argv": ["x" * (7 << 20), "y" * (1 << 20) * 0]})):
     m = c.call("process.start", sandbox=sb, **params)
     ok(m and m.get("error", {}).get("code") in ("invalid", "exec"), f"start: {what}", [str(m)[:300]])
+# Descriptors of the client's own.
+def hand(message, fds, at=0):
+    data = msg(json.dumps(message).encode())
+    c.s.sendall(data[:at])
+    sent = socket.send_fds(c.s, [data[at:]], fds)
+    c.s.sendall(data[at + sent:])
+    while True:
+        m = c.message()
+        if m is None or m.get("id") == 7:
+            return m
+
+
+def brokers_fds():
+    return sorted(os.readlink(f"/proc/{c.p.pid}/fd/{n}") for n in os.listdir(f"/proc/{c.p.pid}/fd"))
+
+
+def start(**params):
+    return {"id": 7, "method": "process.start", "params": {"sandbox": sb, **params}}
+
+
+before = brokers_fds()
+for what, params, fds in (("fds of a number", {"fds": 1}, []), ("fds of numbers", {"fds": [1]}, []), ("an unknown one", {"fds": ["fd3"]}, []),
+                          ("twice", {"fds": ["stdout", "stdout"]}, [1, 1]), ("none came", {"fds": ["stdout"]}, []), ("fewer came", {"fds": ["stdout", "stderr"]}, [2]),
+                          ("with a terminal", {"fds": ["stdout"], "tty": True}, [2]), ("stderr twice", {"fds": ["stderr"], "stderr": "stdout"}, [2]),
+                          ("stderr to a file", {"stderr": "file"}, [])):
+    m = hand(start(shell="true", **params), fds) if fds else c.call("process.start", sandbox=sb, shell="true", **params)
+    ok(m and m.get("error", {}).get("code") == "invalid", f"start: {what}", [m])
+r, w = os.pipe()
+for at in (0, 5, 40):
+    m = hand(start(shell="echo out; echo err >&2; exec cat", fds=["stdin", "stdout"], stderr="stdout"), [os.open("/etc/hostname", os.O_RDONLY), w], at)
+    exited = c.message()
+    with open("/etc/hostname", "rb") as f:
+        ok("result" in m and exited.get("event") == "exit" and exited["code"] == 0 and os.read(r, 4096) == b"out\nerr\n" + f.read(), f"streams of its own, sent with byte {at}", [m, exited])
+m = hand({"id": 7, "method": "sandbox.list"}, [w] * 16)
+ok("result" in m, "descriptors that nobody asked for", [m])
+m = hand(start(shell="echo x", fds=["stderr"]), [w] * 9)
+ok("result" in m and c.message().get("event") == "exit", "and more than were named", [m])
+m = hand(start(shell="true", fds=["stdin", "stdout"]), [os.open("/", os.O_RDONLY), os.open(work, os.O_PATH)])
+ok("result" in m and c.message().get("event") == "exit", "descriptors that are no streams", [m])
+os.close(w)
+time.sleep(0.1)
+ok(os.read(r, 1) == b"" and brokers_fds() == before, "the broker keeps none of them", [before, brokers_fds()])
+os.close(r)
+flood = Client()
+try:
+    socket.send_fds(flood.s, [b"\0" * 4], [1] * 16)
+    socket.send_fds(flood.s, [b"\0" * 4], [1] * 16)
+    m = flood.message()
+except OSError:
+    m = {"error": {"code": "protocol"}}
+ok(m["error"]["code"] == "protocol" and flood.end() == 0, "too many at once", [m])
+
 m = c.call("process.start", sandbox=sb, shell="echo still here")
 ok(m and "result" in m, "after all of it it works", [m])
 m = c.call("sandbox.list")

@@ -16,7 +16,7 @@ import subprocess
 import threading
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from .errors import ProtocolError, SandboxError, UnsupportedHost, of_broker
 
@@ -117,10 +117,11 @@ class Broker:
 
     # ---- frames ----
 
-    def _send(self, kind: int, stream: int, payload: bytes) -> None:
+    def _send(self, kind: int, stream: int, payload: bytes, fds: "Sequence[int]" = ()) -> None:
+        data = HEAD.pack(len(payload), stream, kind) + payload
         with self._write_lock:
             try:
-                self._socket.sendall(HEAD.pack(len(payload), stream, kind) + payload)
+                self._socket.sendall(data[socket.send_fds(self._socket, [data], fds):] if fds else data)
             except OSError as e:
                 raise self._gone or SandboxError("the broker is gone") from e
 
@@ -216,8 +217,8 @@ class Broker:
 
     # ---- for the others ----
 
-    def request(self, method: str, params: Message) -> "Future[Message]":
-        """Asks; the answer comes as the future's result, or as a BvisorError."""
+    def request(self, method: str, params: Message, fds: "Sequence[int]" = ()) -> "Future[Message]":
+        """Asks; the answer comes as the future's result, or as a BvisorError.  fds: descriptors that go along."""
         future: Future[Message] = Future()
         with self._lock:
             if self._gone:
@@ -229,7 +230,7 @@ class Broker:
         if notes is not None:
             notes.append((self, number))
         try:
-            self._send(JSON, 0, json.dumps({"id": number, "method": method, "params": params}).encode())
+            self._send(JSON, 0, json.dumps({"id": number, "method": method, "params": params}).encode(), fds)
         except BaseException:
             with self._lock:
                 self._pending.pop(number, None)

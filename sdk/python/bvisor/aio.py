@@ -316,9 +316,10 @@ class AsyncSandbox:
         return await self._run(command, input, check, options)
 
     async def _run(self, command: Union[str, Sequence[str]], data: Input, check: bool, options: "dict[str, Any]") -> CommandResult:
-        if data is None:
-            options.setdefault("stdin", "null")
-        process = await _giving_up(lambda: self.sandbox.start(command, **options), Process.kill)
+        def give_up(process: Process) -> None:
+            process.kill()
+            process.close()
+        process = await _giving_up(lambda: self.sandbox._begin(command, data, options), give_up)  # pylint: disable=protected-access
         result = await _killing(process, data)
         return result.check() if check else result
 

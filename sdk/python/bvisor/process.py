@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Iterator, Optional, Union
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Union
 
-from ._broker import STDERR, STDOUT, Broker, Message, Sink
+from ._broker import STDERR, STDIN, STDOUT, Broker, Message, Sink
+from ._pipes import Pipes
 from .errors import CommandError, LimitExceeded, SandboxError, TimeoutError  # pylint: disable=redefined-builtin
 
 if TYPE_CHECKING:
@@ -199,9 +201,11 @@ class Process(Sink):
     """A process in a sandbox.  Thread-safe; a context manager that kills what still runs."""
 
     def __init__(self, sandbox: "Sandbox", broker: Broker, params: Message, args: "Union[str, list[str]]",
-                 on_stdout: Optional[Callable[[bytes], None]] = None, on_stderr: Optional[Callable[[bytes], None]] = None) -> None:
+                 on_stdout: Optional[Callable[[bytes], None]] = None, on_stderr: Optional[Callable[[bytes], None]] = None,
+                 fds: "Optional[Mapping[int, int]]" = None) -> None:
         self.args = args
         self._sandbox, self._broker = sandbox, broker
+        self.pipes: Optional[Pipes] = None  # set by Sandbox.run()
         self._event: Optional[Message] = None
         self._lost: Optional[Exception] = None
         self._over = threading.Event()
@@ -209,7 +213,10 @@ class Process(Sink):
         self._lock = threading.Lock()
         self._hooks = {STDOUT: on_stdout, STDERR: on_stderr}
         self._raw = {which: Reader(self._granter(which)) for which in (STDOUT, STDERR)}
-        started = broker.call("process.start", **params)
+        fds = fds or {}
+        if fds:
+            params["fds"] = [("stdin", "stdout", "stderr")[which] for which in fds]
+        started = broker.request("process.start", params, list(fds.values())).result()
         self._id = int(started["process"])
         #: its number inside
         self.pid = int(started["pid"])
@@ -218,6 +225,11 @@ class Process(Sink):
         self.stdin = io.BufferedWriter(self._input, 1 << 16)
         self.stdout = io.BufferedReader(self._raw[STDOUT], 1 << 16)
         self.stderr = io.BufferedReader(self._raw[STDERR], 1 << 16)
+        for which in fds:
+            if which != STDIN:
+                self._raw[which].finish()
+        if STDIN in fds:
+            self._input.finish()
         broker.attach(self._id, self)
 
     def _granter(self, which: int) -> Callable[[int], None]:
@@ -334,6 +346,9 @@ class Process(Sink):
 
     def communicate(self, data: Input = None, timeout: Optional[float] = None) -> CommandResult:
         """Writes data to standard input, closes it, and waits for the end: what it wrote and how it ended."""
+        if self.pipes:
+            pipes, self.pipes = self.pipes, None
+            return self._collect_ours(pipes, data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data or b"", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         parts: dict[int, list[bytes]] = {STDOUT: [], STDERR: []}
         threads = [threading.Thread(target=self._collect, args=(which, parts[which]), daemon=True) for which in (STDOUT, STDERR)]
@@ -354,6 +369,29 @@ class Process(Sink):
             self._raw[which].finish()
             thread.join()
         return self.result(b"".join(parts[STDOUT]), b"".join(parts[STDERR]))
+
+    def _collect_ours(self, pipes: Pipes, data: bytes, timeout: Optional[float]) -> CommandResult:
+        ended, end = os.pipe()
+        self.when_done(lambda: os.close(end))
+        limit, timer = [], None
+        if timeout is not None:
+            def expire() -> None:
+                limit.append("timeout")
+                self.kill()
+            timer = threading.Timer(timeout, expire)
+            timer.start()
+        try:
+            out, err = pipes.collect(data, ended)
+            self.wait()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            os.close(ended)
+            if timer:
+                timer.cancel()
+            self.close()
+        return self.result(out, err, *limit)
 
     def _collect(self, which: int, into: "list[bytes]") -> None:
         try:
@@ -394,6 +432,8 @@ class Process(Sink):
 
     def close(self) -> None:
         """Forgets its streams; it goes on if it still runs."""
+        if self.pipes:
+            self.pipes.close()
         self._broker.detach(self._id)
         for raw in self._raw.values():
             raw.finish()

@@ -10,10 +10,11 @@ import warnings
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
+from typing import IO, Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from .audit import Audit, Denial
-from ._broker import Broker, Message, shared
+from ._broker import STDERR, STDIN, STDOUT, Broker, Message, shared
+from ._pipes import Pipes
 from .errors import BvisorError, ConflictError, PolicyError, SandboxError
 from .files import Files
 from .process import CommandResult, Input, Process
@@ -21,6 +22,7 @@ from .shell import Shell
 
 Hook = Optional[Callable[[bytes], None]]
 Limits = Optional[Mapping[str, Optional[int]]]
+Stream = Union[str, int, "IO[Any]"]
 
 
 @dataclass(frozen=True)
@@ -184,28 +186,46 @@ class Sandbox:
 
     def start(self, command: Union[str, Sequence[str]], *, cwd: Optional[str] = None, env: Optional[Mapping[str, Optional[str]]] = None,
               tty: Union[bool, "tuple[int, int]"] = False, timeout: Optional[float] = None, limits: Limits = None,
-              user: Optional["tuple[int, int]"] = None, stdin: str = "pipe", on_stdout: Hook = None, on_stderr: Hook = None) -> Process:
+              user: Optional["tuple[int, int]"] = None, stdin: Stream = "pipe", stdout: Stream = "pipe", stderr: Stream = "pipe",
+              on_stdout: Hook = None, on_stderr: Hook = None, _pipes: Optional[Pipes] = None) -> Process:
         """Starts a command: text for bash, or a list of words.
 
         env adds variables, None removes one.  tty: True or (rows, columns) gives it a terminal, whose output is all in
         stdout.  timeout: seconds until it is killed.  limits: "cpu_seconds", "memory", "processes", "open_files",
-        "file_size".  user: (uid, gid), if the application is root.  stdin: "pipe" or "null".  FileNotFoundError,
+        "file_size".  user: (uid, gid), if the application is root.  stdin, stdout, stderr: "pipe", "null", or a file or its
+        descriptor, which the command then uses itself; stderr may be "stdout", the same place.  FileNotFoundError,
         PermissionError: of the program.
         """
         args: Union[str, list[str]] = command if isinstance(command, str) else [os.fspath(word) for word in command]
         params: Message = {"sandbox": self._current(), "shell" if isinstance(args, str) else "argv": args}
+        null = -1
+        fds: dict[int, int] = dict(_pipes.theirs) if _pipes else {}
+        for which, stream in ((STDIN, stdin), (STDOUT, stdout), (STDERR, stderr)):
+            if stream == "null" and which != STDIN:
+                null = null if null >= 0 else os.open(os.devnull, os.O_WRONLY)
+                fds[which] = null
+            elif not isinstance(stream, str):
+                fds[which] = stream if isinstance(stream, int) else stream.fileno()
+                os.fstat(fds[which])  # OSError, here and not on the connection
+            elif stream not in ("pipe", "null") and (which, stream) != (STDERR, "stdout"):
+                raise PolicyError(f"{('stdin', 'stdout', 'stderr')[which]} is '{stream}'; allowed are pipe, null, a file or its descriptor"
+                                  + (", stdout" if which == STDERR else ""))
         optional: Message = {"cwd": os.fspath(cwd) if cwd else None, "env": dict(env) if env else None, "timeout": timeout,
-                             "limits": dict(limits) if limits else None, "stdin": None if stdin == "pipe" else stdin,
+                             "limits": dict(limits) if limits else None, "stdin": "null" if stdin == "null" else None,
+                             "stderr": "stdout" if stderr == "stdout" else None,
                              "user": {"uid": user[0], "gid": user[1]} if user else None,
                              "tty": {"rows": tty[0], "cols": tty[1]} if isinstance(tty, tuple) else tty or None}
         params.update({key: value for key, value in optional.items() if value is not None})
         try:
-            process = Process(self, self._broker, params, args, on_stdout, on_stderr)
+            process = Process(self, self._broker, params, args, on_stdout, on_stderr, fds)
         except SandboxError as e:
             kind = {"ENOENT": FileNotFoundError, "EACCES": PermissionError, "ENOTDIR": NotADirectoryError}.get(e.errno or "")
             if kind and str(e).startswith("exec:"):
                 raise kind(f"{args[0] if isinstance(args, list) else args}: {e}") from None
             raise
+        finally:
+            if null >= 0:
+                os.close(null)
         with self._lock:
             self._running.add(process)
         process.when_done(lambda: self._running.discard(process))
@@ -214,17 +234,30 @@ class Sandbox:
     def run(self, command: Sequence[str], *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
             **options: Any) -> CommandResult:
         """Runs a list of words to its end.  With check, CommandError unless its status is 0.  options: as of start()."""
-        if input is None:
-            options.setdefault("stdin", "null")
-        result = self.start(command, **options).communicate(input)
+        result = self._begin(command, input, options).communicate(input)
         return result.check() if check else result
+
+    def _begin(self, command: Union[str, Sequence[str]], data: Input, options: "dict[str, Any]") -> Process:
+        """Starts what communicate(data) will be called of: its output need not pass the broker."""
+        if data is None:
+            options.setdefault("stdin", "null")
+        if options.get("tty") or options.get("on_stdout") or options.get("on_stderr"):
+            return self.start(command, **options)
+        outputs = [which for which, name in ((STDOUT, "stdout"), (STDERR, "stderr")) if options.get(name, "pipe") == "pipe"]
+        pipes = Pipes(data is not None, outputs)
+        try:
+            process = self.start(command, _pipes=pipes, **options)
+        except BaseException:
+            pipes.close()
+            raise
+        pipes.sent()
+        process.pipes = pipes
+        return process
 
     def bash(self, command: str, *, input: Input = None, check: bool = True,  # pylint: disable=redefined-builtin
              **options: Any) -> CommandResult:
         """Runs a command line with bash.  As run()."""
-        if input is None:
-            options.setdefault("stdin", "null")
-        result = self.start(command, **options).communicate(input)
+        result = self._begin(command, input, options).communicate(input)
         return result.check() if check else result
 
     def denials(self) -> list[Denial]:
