@@ -89,4 +89,13 @@ r = subprocess.run(["node", "--test", "--test-reporter=tap", "sandbox.test.mjs"]
 for good, name in re.findall(r"^(not ok|ok) \d+ - (.*)$", r.stdout, re.M):
     tap.ok(good == "ok", name, r.stdout.splitlines()[-60:] if good != "ok" else ())
 tap.ok(len(re.findall(r"^ok ", r.stdout, re.M)) > 8, "its own tests ran", r.stdout.splitlines()[-20:])
+if shutil.which("bun"):
+    r = run("Bun runs TypeScript as it is", "bun", "snippet.ts", cwd=project)
+    tap.ok(r.stdout == want, "and says hello", [r.stdout, r.stderr])
+    r = subprocess.run(["bun", "test", "./sandbox.test.mjs"], capture_output=True, text=True, env=env, check=False, cwd=project)
+    for good, name in re.findall(r"^\((pass|fail)\) (.*?)(?: \[.*)?$", r.stdout + r.stderr, re.M):
+        tap.ok(good == "pass", f"bun: {name}", (r.stdout + r.stderr).splitlines()[-60:] if good != "pass" else ())
+    tap.ok(r.returncode == 0, "the same tests with Bun", (r.stdout + r.stderr).splitlines()[-20:])
+else:
+    tap.skip("Bun", "it is not installed")
 raise SystemExit(tap.done())

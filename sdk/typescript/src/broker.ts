@@ -179,8 +179,15 @@ export class Broker {
           const head = this.take(HEAD);
           this.head = { length: head.readUInt32LE(0), stream: head.readUInt32LE(4), type: head.readUInt32LE(8) };
         }
-        if (this.size < this.head.length) return;
-        const { length, stream, type } = this.head;
+        const { stream, type } = this.head;
+        if (type === FRAME.data && this.size < this.head.length) {
+          // A part of it, as it came: nobody needs it in one piece.
+          this.head.length -= this.size;
+          this.size = 0;
+          for (const part of this.chunks.splice(0)) this.frame(type, stream, part);
+        }
+        const length = this.head.length;
+        if (this.size < length) return;
         this.head = undefined;
         this.frame(type, stream, length ? this.take(length) : Buffer.alloc(0));
       }

@@ -23,6 +23,24 @@ export interface CommandResult {
   readonly maxRss: number;
 }
 
+/** The same bytes as a Buffer. */
+function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Adds output to a result: put together, and made text, when somebody asks, since that takes time for much of it. */
+export function withOutput(rest: Omit<CommandResult, "stdout" | "stderr" | "stdoutBytes" | "stderrBytes">, out: () => Uint8Array, err: () => Uint8Array): CommandResult {
+  const made: { [name: string]: unknown } = {};
+  const result: object = { ...rest };
+  const define = (name: string, make: () => unknown) =>
+    Object.defineProperty(result, name, { enumerable: true, get: () => (name in made ? made[name] : (made[name] = make())) });
+  define("stdoutBytes", out);
+  define("stderrBytes", err);
+  define("stdout", () => view((result as CommandResult).stdoutBytes).toString("utf8"));
+  define("stderr", () => view((result as CommandResult).stderrBytes).toString("utf8"));
+  return result as CommandResult;
+}
+
 /** Throws unless the status was 0. */
 export function check(r: CommandResult): CommandResult {
   if (r.exitCode === 0 && r.limit === null) return r;
@@ -36,7 +54,7 @@ export function check(r: CommandResult): CommandResult {
 }
 
 class Channel {
-  private readonly kept: Uint8Array[] = [];
+  private kept: Uint8Array[] = [];
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   private streamed: ReadableStream<Uint8Array> | undefined;
   private owed: number[] = [];
@@ -94,7 +112,8 @@ class Channel {
   }
 
   bytes(): Uint8Array {
-    return this.kept.length === 1 ? (this.kept[0] as Uint8Array) : Buffer.concat(this.kept);
+    if (this.kept.length !== 1) this.kept = [Buffer.concat(this.kept)];
+    return this.kept[0] as Uint8Array;
   }
 }
 
@@ -206,13 +225,13 @@ export class Output implements Sink, AsyncDisposable {
   /** All of standard output, when it has ended. */
   async stdout(): Promise<string> {
     await this.done;
-    return Buffer.from(this.channel(STDOUT).bytes()).toString("utf8");
+    return view(this.channel(STDOUT).bytes()).toString("utf8");
   }
 
   /** All of standard error, when it has ended. */
   async stderr(): Promise<string> {
     await this.done;
-    return Buffer.from(this.channel(STDERR).bytes()).toString("utf8");
+    return view(this.channel(STDERR).bytes()).toString("utf8");
   }
 
   /** Its status, or 128 and the signal's number. */
@@ -229,15 +248,9 @@ export class Output implements Sink, AsyncDisposable {
   async result(): Promise<CommandResult> {
     const event = await this.done;
     const signal = event["signal"] === null ? null : Number(event["signal"]);
-    const out = this.channel(STDOUT).bytes();
-    const err = this.channel(STDERR).bytes();
-    return {
+    const rest = {
       command: this.command,
       exitCode: Number(event["code"]),
-      stdout: Buffer.from(out).toString("utf8"),
-      stderr: Buffer.from(err).toString("utf8"),
-      stdoutBytes: out,
-      stderrBytes: err,
       duration: Number(event["duration"]),
       signal,
       limit: this.timedOut ? "timeout" : ((event["limit"] as string | null) ?? null),
@@ -245,6 +258,7 @@ export class Output implements Sink, AsyncDisposable {
       systemTime: Number(event["system_time"]),
       maxRss: Number(event["max_rss"]),
     };
+    return withOutput(rest, () => this.channel(STDOUT).bytes(), () => this.channel(STDERR).bytes());
   }
 
   /** To standard input; waits while the command does not read. */
