@@ -178,16 +178,26 @@ static int hide_real(struct vfs *v, const char *path)
 	return real ? hide(v, real) : 0;
 }
 
+/* The open layer, and what else its store wants hidden. */
+static int hide_layer(struct vfs *v)
+{
+	const char *root = v->upper.root, *store = v->upper.hide;
+	size_t n = strlen(store);
+	int r = n ? hide(v, store) : 0;
+
+	if (r < 0 || (n && strncmp(root, store, n) == 0 && root[n] == '/'))
+		return r;
+	bv_autofree char *dir = strndup(root, (size_t)(strrchr(root, '/') - root));
+	if (!dir)
+		return -ENOMEM;
+	return *dir ? hide_real(v, dir) : 0;
+}
+
 static int hide_stores(struct vfs *v)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char kept[PATH_MAX];
-	bv_autofree char *own =
-		strndup(v->upper.root, (size_t)(strrchr(v->upper.root, '/') - v->upper.root));
-	int r = !own ? -ENOMEM : *own ? hide_real(v, own) : 0;
-
-	if (r == 0 && v->upper.hide[0])
-		r = hide(v, v->upper.hide);
+	int r = hide_layer(v);
 
 	/* Also one that is not there yet: another sandbox may make it while guests of this one run. */
 	if (r == 0 && v->conf->state && v->conf->state[0] && (r = hide(v, v->conf->state)) == 0)
