@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 # Where it hangs, if it does, before its caller loses patience.
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.dump_traceback_later(240 + int(os.environ.get("BVISOR_CYCLES", "0")) // 10, exit=True)
 
 
 class Tap(unittest.TestResult):
