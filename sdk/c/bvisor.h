@@ -111,14 +111,14 @@ struct bvisor_command {
 	int tty; /* it has a terminal of this size (0: 24 by 80); its output is all in stream 1 */
 	uint16_t rows, cols;
 
-	/* Standard input: these bytes, or what is read from *in_fd until its end, or what bvisor_write()
-	 * gives (write_input), or nothing. */
+	/* Standard input: these bytes, or *in_fd, or what bvisor_write() gives (write_input), or nothing. */
 	const void *input;
 	size_t input_size;
 	const int *in_fd;
 	int write_input;
 	/* Output: each piece goes to output (stream 1 or 2), which must not use the connection, or to these
-	 * descriptors, or, with neither, into the result.  A slow receiver stops the command. */
+	 * descriptors, or, with neither, into the result.  A slow receiver stops the command.  The command
+	 * has the descriptors itself; with a terminal they are read and written while it is waited for. */
 	void (*output)(void *arg, int stream, const void *bytes, size_t n);
 	void *arg;
 	const int *out_fd, *err_fd;

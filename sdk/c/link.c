@@ -78,12 +78,36 @@ static bool fill(struct bvisor *b, bool wait)
 	return !b->gone;
 }
 
+/* As send(2), without waiting; the descriptors that are to go along do. */
+static ssize_t send_some(struct bvisor *b, const char *bytes, size_t n)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(b->handed))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct iovec io = {.iov_base = (char *)(uintptr_t)bytes, .iov_len = n};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1};
+
+	if (b->n_handed) {
+		m.msg_control = &control;
+		m.msg_controllen = CMSG_SPACE(b->n_handed * sizeof(int));
+		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(b->n_handed * sizeof(int));
+		memcpy(CMSG_DATA(h), b->handed, b->n_handed * sizeof(int));
+	}
+	ssize_t done = sendmsg(b->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (done > 0)
+		b->n_handed = 0;
+	return done;
+}
+
 /* The broker may wait for us to read before it reads: so we do, while it does not take what we send. */
 static bool send_all(struct bvisor *b, const void *bytes, size_t n)
 {
 	for (size_t at = 0; at < n && !b->gone;) {
-		ssize_t done =
-			send(b->fd, (const char *)bytes + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t done = send_some(b, (const char *)bytes + at, n - at);
 
 		if (done >= 0) {
 			at += (size_t)done;

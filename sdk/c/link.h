@@ -23,6 +23,8 @@ struct bvisor {
 	struct bytes in; /* received, not taken yet */
 	size_t taken; /* of it */
 	uint32_t last_id;
+	unsigned n_handed;
+	int handed[3]; /* go with the next message; the program's */
 	uint64_t window_in;
 	json_t *answer; /* to last_id, when it has come */
 	struct bvisor_sandbox *sandboxes;

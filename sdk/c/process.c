@@ -2,6 +2,7 @@
 /* Commands: started, fed, listened to, waited for. */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,27 @@ static json_t *params_of(const struct bvisor_sandbox *sb, const struct bvisor_co
 	return NULL;
 }
 
+/* The command's own descriptors go to the sandbox as they are, except that a terminal is in between.  -1: one is none. */
+static int hand(struct bvisor *b, const struct bvisor_command *c, json_t *params)
+{
+	static const char *const name[] = {"stdin", "stdout", "stderr"};
+	const int *fd[] = {c->input || c->write_input ? NULL : c->in_fd,
+	                   c->output ? NULL : c->out_fd, c->output ? NULL : c->err_fd};
+	json_t *fds = json_array();
+
+	b->n_handed = 0;
+	for (size_t i = 0; i < 3; i++)
+		if (fd[i] && !c->tty) {
+			if (fcntl(*fd[i], F_GETFD) < 0) {
+				json_decref(fds);
+				return -1;
+			}
+			b->handed[b->n_handed++] = *fd[i];
+			json_array_append_new(fds, json_string(name[i]));
+		}
+	return json_object_set_new(params, "fds", fds);
+}
+
 /* It is ours: what overtook the answer goes where the command says. */
 static void adopt(struct bvisor_process *p, struct bvisor_sandbox *sb,
                   const struct bvisor_command *c, int pid)
@@ -193,9 +215,12 @@ static void adopt(struct bvisor_process *p, struct bvisor_sandbox *sb,
 	p->pid = pid;
 	p->output = c->output;
 	p->arg = c->arg;
-	p->fd[0] = c->in_fd ? *c->in_fd : -1;
-	p->fd[1] = c->out_fd ? *c->out_fd : -1;
-	p->fd[2] = c->err_fd ? *c->err_fd : -1;
+	if (c->tty) {
+		p->fd[0] = c->in_fd ? *c->in_fd : -1;
+		p->fd[1] = c->out_fd ? *c->out_fd : -1;
+		p->fd[2] = c->err_fd ? *c->err_fd : -1;
+	}
+	p->input_over = c->in_fd && !c->tty;
 	for (int i = 1; i < 3; i++) {
 		if (early[i].n)
 			give(p, i, early[i].data, early[i].n);
@@ -215,9 +240,16 @@ static struct bvisor_process *start(struct bvisor_sandbox *sb, const struct bvis
 	}
 	if (sandbox_ready(sb, e) < 0)
 		return NULL;
+	json_t *params = params_of(sb, c);
+	if (params && hand(b, c, params) < 0) {
+		(void)fail(e, "invalid", EBADF, "a command's stream is no descriptor");
+		json_decref(params);
+		return NULL;
+	}
 	b->starting = true;
-	json_t *started = link_call(b, "process.start", params_of(sb, c), e);
+	json_t *started = link_call(b, "process.start", params, e);
 	b->starting = false;
+	b->n_handed = 0;
 	if (started) {
 		uint32_t id = (uint32_t)json_integer_value(json_object_get(started, "process"));
 

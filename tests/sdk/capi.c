@@ -158,8 +158,31 @@ static void streams(struct bvisor_sandbox *sb)
 	out = open("/dev/full", O_WRONLY);
 	c.in_fd = NULL;
 	c.shell = "echo x";
-	ok(bvisor_run(sb, &c, &r, &e) < 0 && is("io", ENOSPC), "a descriptor that takes nothing");
+	ok(bvisor_run(sb, &c, &r, &e) == 0 && r.code == 1 && r.err_size > 0,
+	   "a descriptor that takes nothing");
+	bvisor_result_free(&r);
+	c.tty = 1;
+	ok(bvisor_run(sb, &c, &r, &e) < 0 && is("io", ENOSPC), "nor what comes from a terminal");
+	c.tty = 0;
 	close(out);
+	ok(bvisor_run(sb, &c, &r, &e) < 0 && is("invalid", EBADF), "a descriptor that is none");
+	int pair[2];
+	if (pipe(pair) == 0) {
+		char text[4] = "";
+
+		c = (struct bvisor_command){.size = sizeof(c),
+		                            .shell = "read x <&0; echo $x >&2; sleep 0.1 & echo e",
+		                            .input = "in\n",
+		                            .input_size = 3,
+		                            .err_fd = &pair[1]};
+		ok(bvisor_run(sb, &c, &r, &e) == 0 && strcmp(r.out, "e\n") == 0 &&
+		           r.err_size == 0 && read(pair[0], text, 3) == 3 &&
+		           strcmp(text, "in\n") == 0,
+		   "one of them");
+		bvisor_result_free(&r);
+		close(pair[0]);
+		close(pair[1]);
+	}
 	free(big);
 }
 
