@@ -24,7 +24,7 @@ model.steps = [  # type: ignore[attr-defined]
     "git log --oneline; cat greet.py; python3 test.py",
     "sed -i 's/Helo/Hello/' greet.py",
     "python3 test.py",
-    "rm -rf .git /usr/bin/git /usr/share/perl*",  # a bad idea, and harmless
+    "rm -rf .git * ~/*",  # a bad idea, and harmless
 ]
 
 repository = tempfile.mkdtemp()
@@ -46,7 +46,7 @@ with Sandbox(cwd=repository, env={"PYTHONDONTWRITEBYTECODE": "1"}) as sb:
         result = sb.bash(command, check=False, timeout=60)
         output = result.stdout + result.stderr
         print(f"$ {command}\n{output}", end="")
-    print("git is gone inside:", not sb.files.exists("/usr/bin/git"))
+    print("all is gone inside:", not sb.files.exists("greet.py"))
     with sb.fork(tag="step3") as good:  # before the bad idea
         print(good.patch())
         if APPROVE or (sys.stdin.isatty() and input("Commit this? [y/N] ") == "y"):

@@ -50,7 +50,7 @@ has(run("run_python"), "{'sum': 6, 'squares': [1, 4, 9]}", "ModuleNotFoundError"
 out = run("boundaries")
 tap.ok(out.count("kept: ") == len(out.splitlines()) == 14, "all promises are kept", out.splitlines())
 has(run("filesystem"), "run.sh says 256", "directory logs", "the host still has ['config']", "+level = 3", "changes left: []", "committed: level = 3")
-has(run("agent"), "AssertionError: Helo you!", "passed\n", "git is gone inside: True", "+    return f'Hello {name}!'", "not committed")
+has(run("agent"), "AssertionError: Helo you!", "passed\n", "all is gone inside: True", "+    return f'Hello {name}!'", "not committed")
 has(run("agent", "--yes"), "1 change committed", "greet.py | 2 +-")
 has(run("parallel"), "ok  wc -l < data/numbers: 1000", "ok  rm -rf data; ls | wc -l: 0", "numbers: 5", "there", "FAILED  false")
 has(run("repl", text="cd /usr; x=5\n%%\npwd; echo $x\n%%\nexit 3\n%%\npwd\n%%\nfalse"), "Out[2]: /usr\n5\n", "status 3", f"Out[4]: {work}\n", "Out[5]: \nstatus 1")
