@@ -24,7 +24,7 @@ model.steps = [  # type: ignore[attr-defined]
     "git log --oneline; cat greet.py; python3 test.py",
     "sed -i 's/Helo/Hello/' greet.py",
     "python3 test.py",
-    "rm -rf .git * ~/*",  # a bad idea, and harmless
+    "rm -rf .git *",  # a bad idea, and harmless
 ]
 
 repository = tempfile.mkdtemp()
@@ -54,4 +54,5 @@ with Sandbox(cwd=repository, env={"PYTHONDONTWRITEBYTECODE": "1"}) as sb:
         else:
             print("not committed")
 
+sys.stdout.flush()
 subprocess.run([*git, "diff", "--stat"], check=True)

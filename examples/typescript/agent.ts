@@ -2,7 +2,7 @@
 // An agent's steps in a directory: what it made is shown, and committed when --yes is given.
 import { CommandError, Sandbox } from "bvisor";
 
-const steps = ["ls", "echo '# Notes' > NOTES.md", "cat missing", "rm -rf ~/*; echo tidy"];
+const steps = ["ls", "echo '# Notes' > NOTES.md", "cat missing", "rm -rf /usr/share/perl* 2>/dev/null; echo tidy"];
 
 await using sb = await Sandbox.create();
 for (const step of steps) {

@@ -36,6 +36,7 @@ if not shutil.which("npm"):
 tap = harness.Tap()
 work = harness.workdir(args.build)
 env = {k: v for k, v in os.environ.items() if not k.startswith("BVISOR_")}
+env["PATH"] += ":/usr/sbin:/sbin"  # chroot(8), for an ordinary user
 env.update(npm_config_cache=f"{work}/cache", BVISOR_TEST_DIR=work)
 
 
