@@ -178,29 +178,34 @@ static int hide_real(struct vfs *v, const char *path)
 	return real ? hide(v, real) : 0;
 }
 
-/* The open layer, and what else its store wants hidden. */
+/* Where the host's files are not shown there is nothing to hide, and a guest may have that name itself. */
+static int hide_shown(struct vfs *v, const char *path)
+{
+	struct spot s;
+
+	spot_at(v, path, &s);
+	return s.mount->rule == R_TMP || s.mount->rule == R_HIDE ? 0 : hide(v, path);
+}
+
+/* The open layer, and what else its store wants hidden; when all that is shown is known. */
 static int hide_layer(struct vfs *v)
 {
-	const char *root = v->upper.root, *store = v->upper.hide;
-	size_t n = strlen(store);
-	int r = n ? hide(v, store) : 0;
-
-	if (r < 0 || (n && strncmp(root, store, n) == 0 && root[n] == '/'))
-		return r;
+	const char *root = v->upper.root;
 	bv_autofree char *dir = strndup(root, (size_t)(strrchr(root, '/') - root));
-	if (!dir)
-		return -ENOMEM;
-	return *dir ? hide_real(v, dir) : 0;
+	bv_autofree char *real = dir && *dir ? realpath(dir, NULL) : NULL;
+	int r = v->upper.hide[0] ? hide_shown(v, v->upper.hide) : 0;
+
+	return r == 0 && real ? hide_shown(v, real) : r;
 }
 
 static int hide_stores(struct vfs *v)
 {
 	const char *state = getenv("XDG_STATE_HOME");
 	char kept[PATH_MAX];
-	int r = hide_layer(v);
+	int r = 0;
 
 	/* Also one that is not there yet: another sandbox may make it while guests of this one run. */
-	if (r == 0 && v->conf->state && v->conf->state[0] && (r = hide(v, v->conf->state)) == 0)
+	if (v->conf->state && v->conf->state[0] && (r = hide(v, v->conf->state)) == 0)
 		r = hide_real(v, v->conf->state);
 	/* Its default place is in the list of hidden ones (bvisor.ini). */
 	if (r < 0 || !state || state[0] != '/' ||
@@ -255,6 +260,8 @@ int store_open(struct vfs *v)
 	r = hide_stores(v);
 	if (r == 0)
 		r = show_start(v);
+	if (r == 0)
+		r = hide_layer(v);
 	if (r == 0)
 		r = fetch_start(v);
 	return r < 0 ? r : take_kept(v);

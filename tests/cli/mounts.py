@@ -151,6 +151,13 @@ check("is not visible to others", run("run", "sh", "-c", "ls -A layers; find lay
 p.terminate()
 p.wait()
 p.stdout.close()
+# In a private directory the names are the guest's, also that of the layer.
+deep = tempfile.mkdtemp(dir="/tmp")
+for place in ("/tmp", deep):
+    name = f"{place}/.bvisor-{os.geteuid()}"
+    check(f"and has no name in {place}", run("run", "sh", "-c", f"mkdir -p {name}/x && rm -r /tmp/* {name} 2>/dev/null; ls -A /tmp", env=dict(os.environ, TMPDIR=place)), 0, b"")
+check("unless it is shown", harness.run([bvisor, "run", "sh", "-c", "ls -A"], cwd=deep, env=dict(os.environ, TMPDIR=deep)), 0, b"")
+harness.remove(deep)
 
 # Network.
 connect = ("import socket\ns = socket.socket()\ns.settimeout(5)\ntry: s.connect(('192.0.2.1', 9))\n"
