@@ -42,7 +42,7 @@ def run(*command, options=(), place=None, config=ini, **more):
 
 
 def sh(script, **more):
-    return run("sh", "-c", script, **more)
+    return run("bash", "-c", script, **more)  # dash takes an EINTR for an answer: docs/compatibility.md
 
 
 def out(what, script, want, **more):
@@ -115,7 +115,7 @@ number = index()[f"{top}/other"][2]
 os.rename(f"{depot}/objects/{number}", f"{work}/away")
 os.mkfifo(f"{depot}/objects/{number}")
 out("others need not wait", f"""cd {work}/d; cat other & one=$!; cat other & two=$!
-for i in 1 2 3; do cat a; done; dd if=/dev/zero of=new bs=1M count=4 2>/dev/null; kill -9 $one $two; wait; echo over""", "HELlo\n" * 3 + "over\n")
+for i in 1 2 3; do cat a; done; dd if=/dev/zero of=new bs=1M count=4 2>/dev/null; exec 2>/dev/null; kill -9 $one $two; wait; echo over""", "HELlo\n" * 3 + "over\n")
 begin = time.monotonic()
 p = subprocess.Popen(argv(["cat", f"{work}/d/other"]), env=dict(os.environ, TMPDIR=tmp))
 time.sleep(0.3)
