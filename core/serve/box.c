@@ -318,8 +318,12 @@ static void gone(struct box *b)
 	if (!b->wanted) {
 		c->spare = NULL; /* who asks for one like it is told why then */
 	} else if (b->state == BOX_STARTING) {
-		client_error(c, b->pending, "sandbox", 0, "%s",
-		             *text ? text : "the sandbox did not start");
+		if (*text)
+			client_error(c, b->pending, "sandbox", 0, "%s", text);
+		else
+			client_error(c, b->pending, "sandbox", 0,
+			             "the sandbox did not start; is its first program hidden? %s",
+			             c->broker->init);
 		b->pending = NULL;
 	} else {
 		json_t *message = json_string(text);

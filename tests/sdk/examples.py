@@ -56,33 +56,41 @@ has(run("parallel"), "ok  wc -l < data/numbers: 1000", "ok  rm -rf data; ls | wc
 has(run("repl", text="cd /usr; x=5\n%%\npwd; echo $x\n%%\nexit 3\n%%\npwd\n%%\nfalse"), "Out[2]: /usr\n5\n", "status 3", f"Out[4]: {work}\n", "Out[5]: \nstatus 1")
 
 seen.add("server")
-p = subprocess.Popen([sys.executable, os.path.join(EXAMPLES, "server.py"), "0"], env=env, cwd=work, stdout=subprocess.PIPE, text=True)
-atexit.register(p.kill)
-port = re.fullmatch(r"listening on (\d+)\n", p.stdout.readline())[1]
 
 
-def post(program):
-    """The server's answer."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", program.encode(), method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as r:
-            return r.status, json.load(r)
-    except urllib.error.HTTPError as e:
-        return e.code, json.load(e)
+def server():
+    """A server of strangers' programs, asked for some."""
+    p = subprocess.Popen([sys.executable, os.path.join(EXAMPLES, "server.py"), "0"], env=env, cwd=work, stdout=subprocess.PIPE, text=True)
+    atexit.register(p.kill)
+    port = re.fullmatch(r"listening on (\d+)\n", p.stdout.readline())[1]
+
+    def post(program):
+        """The server's answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", program.encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as r:
+                return r.status, json.load(r)
+        except urllib.error.HTTPError as e:
+            return e.code, json.load(e)
+
+    status, answer = post("print(6 * 7)")
+    tap.ok(status == 200 and (answer["status"], answer["stdout"], answer["limit"]) == (0, "42\n", None), "the server runs a program", [repr(answer)])
+    status, answer = post("while True: pass")
+    tap.ok(answer.get("limit") == "cpu_seconds", "with a limit on its time", [repr(answer)])
+    status, answer = post("x = bytearray(1 << 30)")
+    tap.ok("MemoryError" in answer["stderr"], "on its memory", [repr(answer)])
+    status, answer = post("import socket; socket.create_connection(('127.0.0.1', %s))" % port)
+    tap.ok(answer["status"] == 1, "without a network", [repr(answer)])
+    status, answer = post("x" * 70000)
+    tap.ok(status == 400 and "error" in answer, "not any size", [repr((status, answer))])
+    p.kill()
+    p.wait()
 
 
-status, answer = post("print(6 * 7)")
-tap.ok(status == 200 and (answer["status"], answer["stdout"], answer["limit"]) == (0, "42\n", None), "the server runs a program", [repr(answer)])
-status, answer = post("while True: pass")
-tap.ok(answer.get("limit") == "cpu_seconds", "with a limit on its time", [repr(answer)])
-status, answer = post("x = bytearray(1 << 30)")
-tap.ok("MemoryError" in answer["stderr"], "on its memory", [repr(answer)])
-status, answer = post("import socket; socket.create_connection(('127.0.0.1', %s))" % port)
-tap.ok(answer["status"] == 1, "without a network", [repr(answer)])
-status, answer = post("x" * 70000)
-tap.ok(status == 400 and "error" in answer, "not any size", [repr((status, answer))])
-p.kill()
-p.wait()
+if os.path.realpath(os.environ["BVISOR_BIN"]).startswith(("/home/", "/root/", "/srv/")):
+    tap.skip("server", "it hides /home, /root and /srv, and bvisor lies there")
+else:
+    server()
 # The reference knows what there is.
 sys.path.insert(0, os.path.join(TOP, "sdk", "python"))
 import bvisor  # noqa: E402
