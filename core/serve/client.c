@@ -146,6 +146,34 @@ static void greet(struct client *c, const json_t *message)
 	                      "window_in", (int)WINDOW_IN, "window_out", (int)WINDOW_OUT));
 }
 
+int client_handed(struct client *c)
+{
+	if (!c->n_handed)
+		return -1;
+	int fd = c->handed[0];
+	memmove(c->handed, c->handed + 1, --c->n_handed * sizeof(c->handed[0]));
+	return fd;
+}
+
+/* Nobody took them with the messages that they came with. */
+static void drop_handed(struct client *c)
+{
+	while (c->n_handed)
+		close(c->handed[--c->n_handed]);
+}
+
+/* Has it done.  What it brought and nobody took is not the next one's. */
+static void request(struct client *c, json_t *message)
+{
+	size_t brought =
+		json_array_size(json_object_get(json_object_get(message, "params"), "fds"));
+	unsigned before = c->n_handed;
+
+	method_call(c, message);
+	while (c->n_handed && before - c->n_handed < brought)
+		close(client_handed(c));
+}
+
 static void json_frame(struct client *c, const char *bytes, size_t n)
 {
 	json_error_t err;
@@ -156,7 +184,7 @@ static void json_frame(struct client *c, const char *bytes, size_t n)
 	else if (!c->greeted)
 		greet(c, message);
 	else
-		method_call(c, message);
+		request(c, message);
 	json_decref(message);
 }
 
@@ -209,22 +237,6 @@ static void frames(struct client *c)
 		frame(c, le32toh(head[2]), le32toh(head[1]), queue_bytes(&c->in) + FRAME_HEAD, n);
 		queue_take(&c->in, FRAME_HEAD + n);
 	}
-}
-
-int client_handed(struct client *c)
-{
-	if (!c->n_handed)
-		return -1;
-	int fd = c->handed[0];
-	memmove(c->handed, c->handed + 1, --c->n_handed * sizeof(c->handed[0]));
-	return fd;
-}
-
-/* Nobody took them with the messages that they came with. */
-static void drop_handed(struct client *c)
-{
-	while (c->n_handed)
-		close(c->handed[--c->n_handed]);
 }
 
 /* As recv(2); descriptors that come along are kept for the messages that say what they are. */
