@@ -193,7 +193,8 @@ int index_write(struct depot *d)
 	if (r == 0) {
 		d->known = d->fresh;
 		d->n_known = d->n_fresh;
-		qsort(d->known, d->n_known, sizeof(*d->known), by_file);
+		if (d->n_known)
+			qsort(d->known, d->n_known, sizeof(*d->known), by_file);
 	}
 	d->fresh = NULL;
 	d->n_fresh = 0;
