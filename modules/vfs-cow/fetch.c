@@ -61,6 +61,8 @@ bool fetch_needed(struct vfs *v, struct loc *l)
 	if (!(v->upper.flags & BV_LAYER_LAZY) || l->view != V_UPPER ||
 	    (l->probed && !S_ISREG(l->st.st_mode)))
 		return false;
+	/* Not as the guest, who may be allowed to write a file and not to read its attributes. */
+	v->host->as_creds(NULL);
 	bv_autofd int fd = loc_open_path(v, l);
 	return fd >= 0 && absent(fd);
 }

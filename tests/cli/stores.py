@@ -157,6 +157,14 @@ try:
 except OSError as e:
     tap.skip("a host file with a mark", str(e))
 
+if os.geteuid() == 0:
+    # Who may write and not read gets the bytes to write into all the same.
+    out("a file that others may only write", f"cd {work}/d; echo hello >w; chmod 0602 w; chmod 0755 . ..", "")
+    r = run("python3", "-c", f"import os\nos.setgroups([])\nos.setgid(1000)\nos.setuid(1000)\n"
+            f"os.write(os.open('{work}/d/w', os.O_WRONLY), b'HEL')\ntry: os.open('{work}/d/w', os.O_RDONLY)\nexcept PermissionError: print('no')")
+    ok(r.stdout == b"no\n", "is written by them", [str(r)])
+    out("in place", f"cat {work}/d/w", "HELlo\n")
+
 # ---- checkpoints ----
 p = subprocess.Popen(argv(["sh", "-c", f"cd {work}/d; echo one >c1; sync; echo two >c2; exec sleep 60"]), env=dict(os.environ, TMPDIR=tmp), stderr=subprocess.DEVNULL)
 ok(until(lambda: f"{top}/c1" in index() and f"{top}/c2" not in index()), "sync(2) makes a checkpoint")
