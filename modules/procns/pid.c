@@ -74,11 +74,21 @@ int pid_status_parse(const char *text, struct pid_status *out)
 {
 	const char *tgid = line_of(text, "Tgid:"), *uid = line_of(text, "Uid:");
 	const char *gid = line_of(text, "Gid:"), *cap = line_of(text, "CapPrm:");
+	const char *ppid = line_of(text, "PPid:"), *tracer = line_of(text, "TracerPid:");
+	const char *blocked = line_of(text, "SigBlk:"), *ignored = line_of(text, "SigIgn:"),
+		   *caught = line_of(text, "SigCgt:");
 	struct pid_status got = {0};
 
+	if (!ppid || !tracer || !blocked || !ignored || !caught)
+		return -EINVAL;
 	if (!tgid || !uid || !gid || !cap)
 		return -EINVAL;
 	got.tgid = (int32_t)strtol(tgid, NULL, 10);
+	got.ppid = (int32_t)strtol(ppid, NULL, 10);
+	got.tracer = (int32_t)strtol(tracer, NULL, 10);
+	got.blocked = strtoull(blocked, NULL, 16);
+	got.ignored = strtoull(ignored, NULL, 16);
+	got.caught = strtoull(caught, NULL, 16);
 	if (sscanf(uid, "%u %u %u", &got.uid, &got.euid, &got.suid) != 3 ||
 	    sscanf(gid, "%u %u %u", &got.gid, &got.egid, &got.sgid) != 3)
 		return -EINVAL;

@@ -55,9 +55,10 @@ struct pid_stat {
 int pid_stat_parse(const char *line, struct pid_stat *out); /* 0 or -EINVAL */
 /* What permission checks need of /proc/<pid>/status; pure. */
 struct pid_status {
-	int32_t tgid;
+	int32_t tgid, ppid, tracer;
 	uint32_t uid, euid, suid, gid, egid, sgid;
 	uint64_t cap_permitted;
+	uint64_t blocked, ignored, caught; /* signals, bit SIG - 1 */
 };
 int pid_status_parse(const char *text, struct pid_status *out);
 /* Decimal without sign or leading zero: the number, or -1. */
@@ -82,6 +83,14 @@ bool pid_group_own(struct procns *p, int32_t pgid);
 /* ptrace(2) "Ptrace access mode checking", PTRACE_MODE_READ_FSCREDS: 0 or -EACCES. */
 int pid_may_inspect(struct procns *p, struct bv_call *call, int32_t pid, int pinned);
 bool pid_may_inspect_as(const struct bv_creds *who, const struct pid_status *whom); /* pure */
+
+/* ---- signal.c ---- */
+/* kill(2)'s permission check (check_kill_permission() of the kernel) but for SIGCONT: 0 or -EPERM. */
+int may_signal(const struct bv_creds *who, const struct pid_status *whom, bool cont_in_session);
+
+/* ---- fatal.c: signals that end a child of the caller ---- */
+/* True when kill(2) of pid with sig is answered here, the verdict in *out. */
+bool fatal_kill(struct procns *p, struct bv_call *call, int32_t pid, int sig, enum bv_verdict *out);
 
 /* ---- tree.c: /proc ---- */
 extern const struct bv_vfs_ops proc_ops;

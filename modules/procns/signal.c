@@ -24,7 +24,7 @@
 #define MAX_PASSES 8
 
 /* check_kill_permission() of the kernel: kill(2), "Errors". */
-static int may_signal(const struct bv_creds *who, const struct pid_status *whom, bool cont_in_session)
+int may_signal(const struct bv_creds *who, const struct pid_status *whom, bool cont_in_session)
 {
 	if (who->cap_effective & (UINT64_C(1) << CAP_KILL))
 		return 0;
@@ -140,6 +140,7 @@ BV_SYSCALL(kill)
 	struct procns *p = self;
 	int32_t pid = (int32_t)call->arg[0];
 	int sig = (int)call->arg[1];
+	enum bv_verdict verdict;
 	struct relay r;
 	int32_t tgid;
 	int got;
@@ -159,6 +160,8 @@ BV_SYSCALL(kill)
 		return BV_CONTINUE;
 	if (!pid_own(p, call, pid))
 		return pid_foreign(p, call, pid);
+	if (fatal_kill(p, call, pid, sig, &verdict))
+		return verdict;
 	if (p->scoped)
 		return BV_CONTINUE; /* a number reused since then meets Landlock's signal scope */
 	/* kill(2) takes thread ids too and signals their process. */

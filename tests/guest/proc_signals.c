@@ -164,6 +164,73 @@ static void to_child(void)
 	T(kill(-INT_MAX, 0));
 }
 
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
+static pid_t paused_child(int sig, bool block)
+{
+	pid_t pid = fork();
+
+	MUST(pid >= 0);
+	if (pid)
+		return pid;
+	signal(SIGCHLD, SIG_DFL);
+	if (block) {
+		sigset_t set;
+
+		sigemptyset(&set);
+		sigaddset(&set, sig);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+	}
+	for (;;)
+		pause();
+}
+
+/*
+ * A shell's `kill $a $b`: the end of the first child interrupts nothing, whatever the signal that
+ * ends it, also for a SIGCHLD handler without SA_RESTART.
+ */
+static void to_children(void)
+{
+	static const int with[] = {SIGKILL, SIGTERM, SIGHUP, SIGUSR1};
+	struct sigaction sa = {.sa_handler = ignore}, old;
+	int failed = 0, other = 0, st;
+
+	MUST(sigaction(SIGCHLD, &sa, &old) == 0);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGUSR1, SIG_DFL);
+	for (int i = 0; i < 300; i++) {
+		int sig = with[i % 4];
+		pid_t a = paused_child(sig, false), b = paused_child(sig, false);
+
+		failed += kill(a, sig) != 0;
+		failed += kill(b, sig) != 0;
+		while (waitpid(a, &st, 0) < 0)
+			MUST(errno == EINTR);
+		other += !WIFSIGNALED(st) || WTERMSIG(st) != sig;
+		while (waitpid(b, &st, 0) < 0)
+			MUST(errno == EINTR);
+		other += !WIFSIGNALED(st) || WTERMSIG(st) != sig;
+	}
+	SAY("of 600: %d not sent, %d ended otherwise\n", failed, other);
+
+	/* One who is stopped, or does not take it now, is not waited for. */
+	pid_t pid = paused_child(SIGTERM, true);
+	usleep(50000);
+	T(kill(pid, SIGTERM));
+	T(waitpid(pid, NULL, WNOHANG));
+	T(kill(pid, SIGSTOP));
+	MUST(waitpid(pid, NULL, WUNTRACED) == pid);
+	T(kill(pid, SIGHUP));
+	T(waitpid(pid, NULL, WNOHANG));
+	T(kill(pid, SIGCONT));
+	t_wait(pid);
+	MUST(sigaction(SIGCHLD, &old, NULL) == 0);
+}
+
 /* kill(0): everybody in the group, and nobody else. */
 static void to_group(void)
 {
@@ -262,6 +329,7 @@ int main(void)
 {
 	to_self();
 	to_child();
+	to_children();
 	to_group();
 	to_thread();
 	owner_of_fd();

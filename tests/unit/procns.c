@@ -56,7 +56,10 @@ Test(procns_stat, fields_behind_a_hostile_comm)
 	cr_assert_eq(pid_stat_parse("nothing", &s), -EINVAL);
 }
 
-static const char status[] = "Name:\tx\nTgid:\t12\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nCapPrm:\t00000000000000ff\n";
+static const char status[] =
+	"Name:\tx\nTgid:\t12\nPPid:\t7\nTracerPid:\t0\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n"
+	"SigBlk:\t0000000000010000\nSigIgn:\t0000000000001000\nSigCgt:\t8000000000000002\n"
+	"CapPrm:\t00000000000000ff\n";
 
 Test(procns_status, owner_and_capabilities)
 {
@@ -69,6 +72,11 @@ Test(procns_status, owner_and_capabilities)
 	cr_assert_eq(s.suid, 3);
 	cr_assert_eq(s.egid, 6);
 	cr_assert_eq(s.cap_permitted, 0xff);
+	cr_assert_eq(s.ppid, 7);
+	cr_assert_eq(s.tracer, 0);
+	cr_assert_eq(s.blocked, 0x10000);
+	cr_assert_eq(s.ignored, 0x1000);
+	cr_assert_eq(s.caught, UINT64_C(0x8000000000000002));
 	cr_assert_eq(pid_status_parse("Tgid:\t12\n", &s), -EINVAL);
 }
 
@@ -77,7 +85,11 @@ Test(procns_status, keys_count_at_the_start_of_a_line_only)
 {
 	struct pid_status s;
 
-	cr_assert_eq(pid_status_parse("Name:\tUid:\t9\t9\t9\nTgid:\t1\nUid:\t1\t1\t1\nGid:\t1\t1\t1\nCapPrm:\t0\n", &s), 0);
+	cr_assert_eq(pid_status_parse("Name:\tUid:\t9\t9\t9\nTgid:\t1\nPPid:\t1\nTracerPid:"
+	                              "\t0\nUid:\t1\t1\t1\nGid:\t1\t1\t1\n"
+	                              "SigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nCapPrm:\t0\n",
+	                              &s),
+	             0);
 	cr_assert_eq(s.uid, 1);
 }
 
