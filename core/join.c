@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <bvisor/svc/net.h>
+#include <bvisor/svc/review.h>
 #include <bvisor/svc/vfs.h>
 #include <cleanup.h>
 
@@ -147,6 +149,31 @@ static int allow(struct loop *l, struct join *j, const struct join_request *q, i
 	return -ECANCELED; /* that was all */
 }
 
+/* What a snapshot of this sandbox had is the host's now. */
+static int note(struct loop *l, struct join *j, int records)
+{
+	const struct bv_review *review =
+		(const struct bv_review *)loader_service(l->box, BV_REVIEW_SERVICE);
+	struct stat st;
+	int r = 0;
+
+	if (!review || !BV_HAS(struct bv_review, review, note))
+		return refuse(j, EOPNOTSUPP);
+	if (fstat(records, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > JOIN_NOTES_MAX)
+		return refuse(j, EPROTO);
+	bv_autofree char *text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return refuse(j, ENOMEM);
+	if (pread(records, text, (size_t)st.st_size, 0) != st.st_size)
+		r = -EPROTO;
+	if (r == 0)
+		r = review->note(review, text, (size_t)st.st_size);
+	if (r < 0)
+		return refuse(j, -r);
+	control_send(j->sock, CONTROL_EXIT, 0);
+	return -ECANCELED; /* that was all */
+}
+
 static int request(struct loop *l, struct join *j)
 {
 	struct join_request q;
@@ -154,6 +181,8 @@ static int request(struct loop *l, struct join *j)
 
 	if (n == 1 && q.flags == JOIN_ALLOW)
 		r = allow(l, j, &q, fd[0]);
+	else if (n == 1 && q.flags == JOIN_NOTE)
+		r = note(l, j, fd[0]);
 	else if (n >= 0)
 		r = n == (q.flags & JOIN_TTY ? 2 : 4) ? start(l, j, &q, fd) : refuse(j, EPROTO);
 	for (int i = 0; i < 4; i++)

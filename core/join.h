@@ -5,7 +5,7 @@
  * Processes that others start in a running sandbox (bvisor exec).  Who does connects to a SOCK_SEQPACKET
  * socket in the kept sandbox's own directory, which no guest sees and only its user may enter, and sends
  * one struct join_request with descriptors: a memory file of its strings, then standard input, output
- * and error, or with JOIN_TTY the terminal alone, or with JOIN_ALLOW none.  Then it may send single bytes, numbers of signals;
+ * and error, or with JOIN_TTY the terminal alone, or with JOIN_ALLOW and JOIN_NOTE none.  Then it may send single bytes, numbers of signals;
  * when it goes, the process group is killed.  Back come struct control_msg (control.h): CONTROL_STARTED,
  * CONTROL_STOPPED, CONTROL_CONTINUED and CONTROL_EXIT with the wait status; or JOIN_FAILED.
  */
@@ -20,7 +20,10 @@ struct loop;
 #define JOIN_TTY 1u
 #define JOIN_ALLOW \
 	2u /* no process: the words are rules for svc/net.h, with one descriptor; CONTROL_EXIT answers */
+#define JOIN_NOTE \
+	4u /* no process: the memory file has records for svc/review.h's note(); CONTROL_EXIT answers */
 #define JOIN_STRINGS_MAX (4u << 20)
+#define JOIN_NOTES_MAX (256u << 20)
 
 enum { JOIN_FAILED = 100, /* value: errno */ JOIN_NOT_EXECUTED /* value: errno of the exec */ };
 

@@ -7,7 +7,9 @@
 
 #include <cleanup.h>
 #include <progress.h>
+#include <strbuf.h>
 
+#include "join.h"
 #include "named.h"
 
 struct act {
@@ -18,6 +20,7 @@ struct act {
 	unsigned flags;
 	bool verbose, help;
 	/* While it goes on: */
+	struct strbuf records; /* what a sandbox that runs shall note */
 	const char *start; /* where commits go without --force */
 	size_t made, skipped, failed, conflicts, outside;
 	struct progress progress;
@@ -67,6 +70,13 @@ static void tell(void *arg, enum bv_commit_event event, const struct bv_change *
 		progress_show(&a->progress, a->made, done, total);
 		break;
 	}
+}
+
+static void made(void *arg, const char *record, size_t len)
+{
+	struct act *a = arg;
+
+	strbuf_add(&a->records, record, len);
 }
 
 static int result(struct act *a, int r)
@@ -152,12 +162,14 @@ static int parse(struct act *a, int argc, char **argv)
 	return -1;
 }
 
-static int perform(struct act *a, const char *name, char *const *words, size_t n)
+/* layer: it, or a snapshot of it. */
+static int perform(struct act *a, const char *name, const char *layer, char *const *words, size_t n)
 {
 	struct sandbox *box;
 	const struct bv_review *review;
 	bv_autofree char **path = calloc(n + 1, sizeof(*path));
-	int code = path ? named_open(a->cmd, &a->settings, name, &box, &review) : cli_fail(a->cmd, "out of memory");
+	int code = path ? named_open(a->cmd, &a->settings, layer, &box, &review)
+	                : cli_fail(a->cmd, "out of memory");
 
 	if (code)
 		return code;
@@ -177,6 +189,7 @@ static int perform(struct act *a, const char *name, char *const *words, size_t n
 		.flags = a->flags,
 		.tell = tell,
 		.arg = a,
+		.made = made,
 	};
 	progress_begin(&a->progress, a->cmd, "changes");
 	if (!code)
@@ -188,15 +201,67 @@ static int perform(struct act *a, const char *name, char *const *words, size_t n
 	return code;
 }
 
+/* The sandbox goes on with what was committed; it may have ended meanwhile. */
+static int inform(struct act *a, const char *name, int running)
+{
+	const struct join_request q = {.magic = JOIN_MAGIC, .flags = JOIN_NOTE};
+	const struct bv_review *review;
+	struct sandbox *box;
+	int r = a->records.failed ? -ENOMEM : 0;
+
+	if (r == 0 && a->records.len)
+		r = named_tell(running, &q, a->records.data, a->records.len);
+	if (r == -ECONNRESET || r == -EPIPE) {
+		int code = named_open(a->cmd, &a->settings, name, &box, &review);
+
+		if (code)
+			return code;
+		r = BV_HAS(struct bv_review, review, note)
+		            ? review->note(review, a->records.data, a->records.len)
+		            : -EOPNOTSUPP;
+		sandbox_free(box);
+	}
+	return r == 0 ? 0
+	              : cli_fail(a->cmd,
+	                         "it is committed, but sandbox '%s' could not be told (%s): its "
+	                         "next commit may meet conflicts",
+	                         name, strerror(-r));
+}
+
+/* What runs goes on meanwhile: a snapshot is committed. */
+static int commit(struct act *a, const char *name, char *const *words, size_t n)
+{
+	struct look look;
+	int code = look_begin(a->cmd, &a->settings, name, true, &look);
+
+	if (code)
+		return code;
+	code = perform(a, name, look.name ? look.name : name, words, n);
+	if (look.name) {
+		int told = inform(a, name, look.running);
+
+		code = code ? code : told;
+	}
+	look_end(&look);
+	return code;
+}
+
+static int rollback(struct act *a, const char *name, char *const *words, size_t n)
+{
+	return perform(a, name, name, words, n);
+}
+
 static int act(const char *cmd, int argc, char **argv)
 {
 	struct act a = {.cmd = cmd};
 	int code = parse(&a, argc, argv);
 
 	if (code < 0)
-		code = perform(&a, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1));
+		code = (strcmp(cmd, "commit") == 0 ? commit : rollback)(
+			&a, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1));
 	settings_fini(&a.settings);
 	free(a.exclude);
+	strbuf_fini(&a.records);
 	return code;
 }
 

@@ -34,8 +34,26 @@ int named_options(const char *cmd, int argc, char **argv, struct settings *s, bo
 struct join_request;
 /* Connected to its supervisor, or -1 after a message. */
 int named_reach(const char *cmd, const struct settings *s, const char *name);
+/* The same, or -errno: *why may be a sentence. */
+int named_connect(const struct bv_store_ops *ops, void *ctx, const char *name, const char **why);
 /* Sends the request with n descriptors, at most 4: 0, -errno. */
 int named_ask(int sock, const struct join_request *q, const int *fd, size_t n);
+/* The same with the text as the one descriptor; waits until it is done: 0, -errno. */
+int named_tell(int sock, const struct join_request *q, const char *text, size_t len);
+
+/* ---- look.c: a sandbox that may run, as a crash would leave it ---- */
+struct look {
+	struct sandbox *box;
+	const struct bv_store_ops *ops;
+	void *ctx;
+	char *name; /* a snapshot that goes at the end; NULL: the sandbox itself can be opened */
+	int running; /* connected to its supervisor, or -1 */
+};
+/* reach: only who has a supervisor is in use; otherwise, whom anybody has open.  0, or an exit code after a
+ * message.  End with look_end(). */
+int look_begin(const char *cmd, const struct settings *s, const char *name, bool reach,
+               struct look *out);
+void look_end(struct look *l);
 
 /* ---- patch.c ---- */
 /* The changes as a patch in git's format, which `patch -p1` and `git apply` take.  0, -errno. */

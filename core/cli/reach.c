@@ -17,33 +17,39 @@
 #include "join.h"
 #include "named.h"
 
-int named_reach(const char *cmd, const struct settings *s, const char *name)
+int named_connect(const struct bv_store_ops *ops, void *ctx, const char *name, const char **why)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	struct sandbox *box;
-	void *ctx;
-	const char *why = NULL;
-
-	if (named_box(cmd, s, &box))
-		return -1;
-	const struct bv_store_ops *ops = named_store(box, &ctx);
 	bv_autofd int dir = ops && BV_HAS(struct bv_store_ops, ops, place) && ops->place
-	                            ? ops->place(ctx, name, &why)
+	                            ? ops->place(ctx, name, why)
 	                            : -ENOTSUP;
+
 	if (dir < 0)
-		(void)cli_fail(cmd, "%s", why && *why ? why : strerror(-dir));
-	sandbox_free(box);
-	if (dir < 0)
-		return -1;
+		return dir;
+	*why = NULL;
 	bv_autofd int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" JOIN_SOCKET, dir);
 	if (sock >= 0 && connect(sock, (struct sockaddr *)&a, sizeof(a)) == 0)
 		return bv_take_fd(&sock);
 	if (errno == ENOENT || errno == ECONNREFUSED)
-		(void)cli_fail(cmd, "sandbox '%s' is not running", name);
-	else
-		(void)cli_fail(cmd, "sandbox '%s': %s", name, strerror(errno));
-	return -1;
+		*why = "it is not running";
+	return -errno;
+}
+
+int named_reach(const char *cmd, const struct settings *s, const char *name)
+{
+	struct sandbox *box;
+	const char *why = NULL;
+	void *ctx;
+
+	if (named_box(cmd, s, &box))
+		return -1;
+	const struct bv_store_ops *ops = named_store(box, &ctx);
+	int sock = named_connect(ops, ctx, name, &why);
+	if (sock < 0)
+		(void)cli_fail(cmd, "sandbox '%s': %s", name, why && *why ? why : strerror(-sock));
+	sandbox_free(box);
+	return sock < 0 ? -1 : sock;
 }
 
 int named_ask(int sock, const struct join_request *q, const int *fd, size_t n)
@@ -62,6 +68,28 @@ int named_ask(int sock, const struct join_request *q, const int *fd, size_t n)
 
 	memcpy(CMSG_DATA(&control.head), fd, n * sizeof(int));
 	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int named_tell(int sock, const struct join_request *q, const char *text, size_t len)
+{
+	struct control_msg m;
+
+	bv_autofd int fd = memfd_create("text", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (size_t at = 0; at < len;) {
+		ssize_t n = write(fd, text + at, len - at);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += (size_t)n;
+	}
+	int r = named_ask(sock, q, &fd, 1);
+	if (r < 0)
+		return r;
+	if (recv(sock, &m, sizeof(m), 0) != sizeof(m))
+		return -ECONNRESET;
+	return m.kind == CONTROL_EXIT ? 0 : m.value > 0 ? -m.value : -EPROTO;
 }
 
 /* ---- bvisor allow ---- */
@@ -87,21 +115,6 @@ static int rules_of(const char *text, struct join_request *q, struct strbuf *out
 	return 0;
 }
 
-static int tell(int sock, const struct join_request *q, const struct strbuf *text)
-{
-	struct control_msg m;
-
-	bv_autofd int fd = memfd_create("allow", MFD_CLOEXEC);
-	if (fd < 0 || write(fd, text->data, text->len) != (ssize_t)text->len)
-		return -errno;
-	int r = named_ask(sock, q, &fd, 1);
-	if (r < 0)
-		return r;
-	if (recv(sock, &m, sizeof(m), 0) != sizeof(m))
-		return -ECONNRESET;
-	return m.kind == CONTROL_EXIT ? 0 : m.value > 0 ? -m.value : -EPROTO;
-}
-
 int allow_command(int argc, char **argv)
 {
 	struct settings s = {0};
@@ -119,7 +132,9 @@ int allow_command(int argc, char **argv)
 		code = rules_of(argv[i], &q, &text);
 	if (code <= 0) {
 		bv_autofd int sock = named_reach("allow", &s, name);
-		int r = sock < 0 ? 0 : text.failed ? -ENOMEM : tell(sock, &q, &text);
+		int r = sock < 0      ? 0
+		        : text.failed ? -ENOMEM
+		                      : named_tell(sock, &q, text.data, text.len);
 
 		code = sock < 0 ? EXIT_BVISOR
 		       : r < 0  ? cli_fail("allow", "sandbox '%s': %s", name, strerror(-r))

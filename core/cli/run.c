@@ -326,56 +326,16 @@ static int diff_name(struct parse *p, const char *name)
 	return code;
 }
 
-#define LOOK "bvisor-diff." /* and our process id: the tag of a snapshot that is only looked at */
-
-struct looks {
-	const struct bv_store_ops *ops;
-	void *ctx;
-};
-
-/* One that was killed left its snapshot. */
-static int sweep_look(void *arg, const struct bv_layer_info *info)
-{
-	const struct looks *l = arg;
-	const char *tag = strchr(info->name, '@'), *why;
-	bv_autofree char *name = strdup(info->name);
-
-	if (name && tag && strncmp(tag + 1, LOOK, strlen(LOOK)) == 0 &&
-	    kill(atoi(tag + 1 + strlen(LOOK)), 0) < 0 && errno == ESRCH)
-		(void)l->ops->remove(l->ctx, name, &why);
-	return 0;
-}
-
-/* One that runs is looked at as a crash would leave it: a snapshot, which goes again. */
+/* One that runs is looked at as a crash would leave it. */
 static int diff_any(struct parse *p, const char *name)
 {
-	struct sandbox *box;
-	bv_autofree char *look = NULL;
-	void *ctx;
-	const char *why = NULL;
-	int code = named_box("diff", &p->o.settings, &box), r;
+	struct look look;
+	int code = look_begin("diff", &p->o.settings, name, false, &look);
 
 	if (code)
 		return code;
-	const struct bv_store_ops *ops = named_store(box, &ctx);
-	if (!ops || !named_in_use(ops, ctx, name)) {
-		sandbox_free(box);
-		return diff_name(p, name);
-	}
-	(void)ops->snapshots(ctx, name, sweep_look, &(struct looks){ops, ctx}, &why);
-	if (asprintf(&look, "%s@" LOOK "%d", name, (int)getpid()) < 0) {
-		look = NULL;
-		r = -ENOMEM;
-	} else {
-		r = ops->copy(ctx, name, look, &why);
-	}
-	if (r < 0) {
-		code = cli_fail("diff", "%s", why && *why ? why : strerror(-r));
-	} else {
-		code = diff_name(p, look);
-		(void)ops->remove(ctx, look, &why);
-	}
-	sandbox_free(box);
+	code = diff_name(p, look.name ? look.name : name);
+	look_end(&look);
 	return code;
 }
 

@@ -81,8 +81,19 @@ static void idle(struct mcp *m)
 	m->sandbox = 0;
 }
 
-/* A command of bvisor's on the sandbox, which nobody uses meanwhile: its status, or -1. */
-static int review(struct mcp *m, json_t *argv, struct strbuf *out)
+static bool has_processes(struct mcp *m)
+{
+	json_t *why, *now = link_call(&m->link, "sandbox.stats",
+	                              json_pack("{s:i}", "sandbox", m->sandbox), &why);
+	bool any = json_integer_value(json_object_get(now, "processes")) > 0;
+
+	json_decref(now ? now : why);
+	return any;
+}
+
+/* A command of bvisor's on the sandbox, which nobody uses meanwhile, or with `live` what runs in the background does: its
+ * status, or -1. */
+static int review(struct mcp *m, json_t *argv, bool live, struct strbuf *out)
 {
 	json_t *why;
 
@@ -91,7 +102,8 @@ static int review(struct mcp *m, json_t *argv, struct strbuf *out)
 		json_decref(argv);
 		return -1;
 	}
-	idle(m);
+	if (!live || !has_processes(m))
+		idle(m);
 	json_t *result = link_call(&m->link, "command", json_pack("{s:o}", "argv", argv), &why);
 	if (!result)
 		return refuse(out, why) ? 0 : -1;
@@ -242,7 +254,7 @@ static bool write_file(struct mcp *m, json_t *args, struct strbuf *out)
 static bool diff(struct mcp *m, json_t *args, struct strbuf *out)
 {
 	(void)args;
-	int status = review(m, json_pack("[s, s, s]", "diff", m->name, "--patch"), out);
+	int status = review(m, json_pack("[s, s, s]", "diff", m->name, "--patch"), true, out);
 
 	if (status == 0 && !out->len)
 		strbuf_puts(out, "nothing has changed");
@@ -313,14 +325,14 @@ static bool commit(struct mcp *m, json_t *args, struct strbuf *out)
 	json_array_extend(plan, paths);
 	json_array_extend(real, paths);
 	json_decref(paths);
-	if (review(m, plan, &what) != 0) {
+	if (review(m, plan, true, &what) != 0) {
 		json_decref(real);
 		strbuf_puts(out, what.data ? what.data : "");
 		return false;
 	}
 	int answer = ask(m, what.data ? what.data : "");
 	if (answer > 0)
-		return review(m, real, out) == 0;
+		return review(m, real, true, out) == 0;
 	json_decref(real);
 	if (answer == 0)
 		return bad(out, "the user does not want that");
@@ -332,7 +344,7 @@ static bool commit(struct mcp *m, json_t *args, struct strbuf *out)
 static bool reset(struct mcp *m, json_t *args, struct strbuf *out)
 {
 	(void)args;
-	if (review(m, json_pack("[s, s]", "rollback", m->name), out) != 0)
+	if (review(m, json_pack("[s, s]", "rollback", m->name), false, out) != 0)
 		return false;
 	strbuf_puts(out, "everything is as on the host again");
 	return true;

@@ -4,6 +4,9 @@
  * What was approved is written down (`commit` in the layer's meta directory) before it is done, so
  * that a commit which was killed is finished by the next one, without mistaking what it has made
  * itself for somebody else's doing.
+ *
+ * Of a snapshot, whose sandbox may go on meanwhile, nothing leaves the layer and nothing is written
+ * down: what was made before a kill is the same on both sides afterwards, hence no change.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -281,6 +284,53 @@ static void renew_origins(struct commit *c)
 	}
 }
 
+/* For who goes on with the layer that this is a snapshot of (bv_review.note); st NULL: the host has nothing there. */
+static void tell_record(const struct commit *c, const char *path, const struct stat *st)
+{
+	bv_autostrbuf struct strbuf b = {0};
+
+	if (st)
+		origin_text(path, st, &b);
+	else
+		strbuf_add(&b, path, strlen(path) + 1);
+	if (!b.failed)
+		c->what->made(c->what->arg, b.data, b.len);
+}
+
+/* A change was made below the directory. */
+static bool made_below(const struct commit *c, const char *dir)
+{
+	size_t end;
+
+	for (size_t i = changes_below(&c->all, dir, &end); i < end; i++)
+		if (c->chosen[i])
+			return true;
+	return false;
+}
+
+static void tell_made(const struct commit *c)
+{
+	struct origin *o, *next;
+	struct stat st;
+
+	if (!BV_HAS(struct bv_selection, c->what, made) || !c->what->made)
+		return;
+	for (size_t i = 0; i < c->all.n; i++) {
+		const char *path = c->all.at[i].path;
+
+		if (c->chosen[i])
+			tell_record(c, path,
+			            c->all.at[i].kind != 'D' && host_stat(c->v, path, &st) == 0
+			                    ? &st
+			                    : NULL);
+	}
+	/* A directory known from earlier has had changes of ours since then, which are nobody else's. */
+	HASH_ITER (hh, c->v->origins, o, next)
+		if (S_ISDIR(o->mode) && made_below(c, o->path) &&
+		    host_stat(c->v, o->path, &st) == 0 && S_ISDIR(st.st_mode))
+			tell_record(c, o->path, &st);
+}
+
 static int make(struct commit *c)
 {
 	int r = apply_all(c);
@@ -289,7 +339,7 @@ static int make(struct commit *c)
 	renew_origins(c);
 	err = collapse(c->v);
 	if (err == 0)
-		err = origin_save(c->v);
+		err = origin_save(c->v, true);
 	if (err == 0)
 		err = journal_end(c);
 	return err < 0 ? err : r;
@@ -315,6 +365,33 @@ static int begin(struct commit *c)
 	return c->chosen ? 0 : -ENOMEM;
 }
 
+static int commit_snapshot(struct commit *c)
+{
+	bool dry = c->what->flags & BV_COMMIT_DRY_RUN;
+	int r = begin(c), found;
+
+	if (r == 0 && (found = journal_read(c)) != 0) {
+		/* What it approved is known, but not as it was then. */
+		if (found > 0 && c->what->tell)
+			c->what->tell(c->what->arg, BV_COMMIT_FAILED, NULL,
+			              "an earlier commit was interrupted: end the sandbox, then "
+			              "commit again",
+			              0, 0);
+		r = found < 0 ? found : -EIO;
+	}
+	if (r == 0)
+		r = judge(c);
+	for (size_t i = 0; r == 0 && dry && i < c->all.n; i++)
+		if (c->chosen[i])
+			tell(c, BV_COMMIT_DONE, &c->all.at[i], NULL);
+	if (r == 0 && !dry && c->n_chosen) {
+		r = apply_all(c);
+		tell_made(c);
+	}
+	commit_fini(c);
+	return r;
+}
+
 int commit_changes(struct vfs *v, const struct bv_selection *what)
 {
 	struct commit c = {.v = v, .what = what, .host = {.v = v}};
@@ -322,6 +399,8 @@ int commit_changes(struct vfs *v, const struct bv_selection *what)
 
 	if (!v->keeps_origins)
 		return -EOPNOTSUPP;
+	if (v->upper.flags & BV_LAYER_READ)
+		return commit_snapshot(&c);
 	int r = begin(&c);
 	if (r == 0)
 		r = journal_read(&c);

@@ -44,12 +44,24 @@ static struct origin *add(struct vfs *v, const char *path)
 	return o;
 }
 
-static void format(struct strbuf *b, const struct origin *o)
+static void set(struct origin *o, const struct stat *st)
+{
+	o->ino = st->st_ino;
+	o->size = st->st_size;
+	o->mode = st->st_mode;
+	o->uid = st->st_uid;
+	o->gid = st->st_gid;
+	o->modified = st->st_mtim;
+	o->changed = st->st_ctim;
+	clock_gettime(CLOCK_REALTIME, &o->noted);
+}
+
+static void format(struct strbuf *b, const struct origin *o, const char *path)
 {
 	strbuf_printf(b, "%" PRIu64 " %" PRId64 " %o %u %u %" PRId64 ".%09ld %" PRId64 ".%09ld %" PRId64 ".%09ld ", o->ino,
 	              o->size, o->mode, o->uid, o->gid, (int64_t)o->modified.tv_sec, o->modified.tv_nsec,
 	              (int64_t)o->changed.tv_sec, o->changed.tv_nsec, (int64_t)o->noted.tv_sec, o->noted.tv_nsec);
-	strbuf_add(b, o->path, strlen(o->path) + 1);
+	strbuf_add(b, path, strlen(path) + 1);
 }
 
 static bool parse_time(const char **at, struct timespec *t)
@@ -160,15 +172,8 @@ void origin_note(struct vfs *v, const char *path, const struct stat *st)
 	struct origin *o = add(v, path);
 	if (!o)
 		return; /* a commit will ask */
-	o->ino = st->st_ino;
-	o->size = st->st_size;
-	o->mode = st->st_mode;
-	o->uid = st->st_uid;
-	o->gid = st->st_gid;
-	o->modified = st->st_mtim;
-	o->changed = st->st_ctim;
-	clock_gettime(CLOCK_REALTIME, &o->noted);
-	format(&b, o);
+	set(o, st);
+	format(&b, o, path);
 	if (b.failed || write(v->origin_fd, b.data, b.len) < 0)
 		return;
 }
@@ -183,7 +188,21 @@ void origin_forget(struct vfs *v, const char *path)
 	free(o);
 }
 
-int origin_write(int meta, const struct strbuf *records)
+void origin_text(const char *path, const struct stat *st, struct strbuf *out)
+{
+	struct origin o;
+
+	set(&o, st);
+	format(out, &o, path);
+}
+
+bool origin_take(struct vfs *v, const char *record)
+{
+	origin_forget(v, origin_path(record));
+	return parse(v, record);
+}
+
+int origin_write(int meta, const struct strbuf *records, bool durable)
 {
 	bv_autofd int fd =
 		openat(meta, TEMP_NAME,
@@ -198,12 +217,13 @@ int origin_write(int meta, const struct strbuf *records)
 			return n < 0 ? -errno : -EIO;
 		at += (size_t)n;
 	}
-	if (fsync(fd) < 0 || renameat(meta, TEMP_NAME, meta, FILE_NAME) < 0 || fsync(meta) < 0)
+	if ((durable && fsync(fd) < 0) || renameat(meta, TEMP_NAME, meta, FILE_NAME) < 0 ||
+	    (durable && fsync(meta) < 0))
 		return -errno;
 	return bv_take_fd(&fd);
 }
 
-int origin_save(struct vfs *v)
+int origin_save(struct vfs *v, bool durable)
 {
 	bv_autostrbuf struct strbuf b = {0};
 	struct origin *o, *next;
@@ -211,8 +231,8 @@ int origin_save(struct vfs *v)
 	if (!v->keeps_origins)
 		return 0;
 	HASH_ITER (hh, v->origins, o, next)
-		format(&b, o);
-	int fd = b.failed ? -ENOMEM : origin_write(v->upper.meta_fd, &b);
+		format(&b, o, o->path);
+	int fd = b.failed ? -ENOMEM : origin_write(v->upper.meta_fd, &b, durable);
 	if (fd < 0)
 		return fd;
 	close(v->origin_fd);

@@ -22,13 +22,18 @@ void origin_note(struct vfs *v, const char *path, const struct stat *st);
 const struct origin *origin_find(const struct vfs *v, const char *path);
 /* In memory; origin_save() makes it last. */
 void origin_forget(struct vfs *v, const char *path);
-int origin_save(struct vfs *v);
+/* durable: on the disk when it returns.  A record that is lost makes a commit ask. */
+int origin_save(struct vfs *v, bool durable);
+/* As text, with its NUL, of what the host has at path now; and what that says put in the place of what is known, in memory: false
+ * if it says nothing. */
+void origin_text(const char *path, const struct stat *st, struct strbuf *out);
+bool origin_take(struct vfs *v, const char *record);
 void origin_free(struct vfs *v);
 
 /* The records of a layer that need not be open, each ended by NUL: 0 or -errno. */
 int origin_read(int meta, struct strbuf *out);
-/* Replaces them, durably: a descriptor of the new file, for appending, or -errno. */
-int origin_write(int meta, const struct strbuf *records);
+/* Replaces them: a descriptor of the new file, for appending, or -errno. */
+int origin_write(int meta, const struct strbuf *records, bool durable);
 /* The path a record is about. */
 const char *origin_path(const char *record);
 

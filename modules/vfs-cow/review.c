@@ -342,20 +342,31 @@ static size_t not_before(const struct changes *c, const char *path)
 	return from;
 }
 
-bool changes_touch(const struct changes *c, const char *path)
+size_t changes_below(const struct changes *c, const char *path, size_t *end)
 {
 	char below[PATH_MAX + 1];
-	size_t i = not_before(c, path), len = strlen(path);
+	size_t len = strlen(path);
 
-	if (i < c->n && strcmp(c->at[i].path, path) == 0)
-		return true;
+	*end = c->n;
 	if (len == 1)
-		return c->n > 0;
+		return c->n && !c->at[0].path[1] ? 1 : 0;
 	/* "p-x" stands between "p" and "p/x". */
 	memcpy(below, path, len);
 	memcpy(below + len, "/", 2);
-	i = not_before(c, below);
-	return i < c->n && strncmp(c->at[i].path, below, len + 1) == 0;
+	size_t first = not_before(c, below);
+	below[len]++;
+	*end = not_before(c, below);
+	return first;
+}
+
+bool changes_touch(const struct changes *c, const char *path)
+{
+	size_t i = not_before(c, path), end;
+
+	if (i < c->n && strcmp(c->at[i].path, path) == 0)
+		return true;
+	i = changes_below(c, path, &end);
+	return i < end;
 }
 
 static struct vfs *vfs_of(const struct bv_review *review)
@@ -441,6 +452,11 @@ static int svc_who(const struct bv_review *review, const char *path, struct bv_w
 	return 1;
 }
 
+static int svc_note(const struct bv_review *review, const char *records, size_t len)
+{
+	return noted_take(vfs_of(review), records, len);
+}
+
 const struct bv_review review_service = {
 	.head = BV_HEAD(SERVICE, struct bv_review),
 	.changes = svc_changes,
@@ -449,4 +465,5 @@ const struct bv_review review_service = {
 	.commit = svc_commit,
 	.rollback = svc_rollback,
 	.who = svc_who,
+	.note = svc_note,
 };

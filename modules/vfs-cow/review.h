@@ -13,6 +13,8 @@ int changes_collect(struct vfs *v, struct changes *out);
 void changes_free(struct changes *c);
 /* Is there a change at path, or below it? */
 bool changes_touch(const struct changes *c, const char *path);
+/* Those below path: from the one returned to the one before *end. */
+size_t changes_below(const struct changes *c, const char *path, size_t *end);
 
 bool selection_has(const struct bv_selection *s, const char *path);
 /* Is path at or below dir? */
@@ -20,6 +22,9 @@ bool path_below(const char *path, const char *dir);
 
 /* ---- commit.c ---- */
 int commit_changes(struct vfs *v, const struct bv_selection *what);
+/* ---- noted.c ---- */
+/* bv_review.note. */
+int noted_take(struct vfs *v, const char *records, size_t len);
 /* ---- rollback.c ---- */
 int rollback_changes(struct vfs *v, const struct bv_selection *what);
 /* Takes out of the upper what is the same in the lower, or only leads to nothing. */

@@ -226,6 +226,6 @@ int rollback_changes(struct vfs *v, const struct bv_selection *what)
 	if (r == 0)
 		r = collapse(v);
 	if (r == 0)
-		r = origin_save(v);
+		r = origin_save(v, true);
 	return r < 0 ? r : refused;
 }

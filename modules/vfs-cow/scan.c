@@ -18,6 +18,7 @@
 struct scan {
 	struct vfs *v;
 	struct loc l; /* the directory being read */
+	bool live; /* the layer is in use: nothing in it is half done */
 };
 
 /* Names of the upper directory at the place: whiteouts (the names they hide) and the rest. */
@@ -47,7 +48,8 @@ static int read_names(struct scan *s, struct strbuf *gone, struct strbuf *here)
 			strbuf_add(gone, name, strlen(name) + 1);
 			break;
 		case WHITEOUT_TEMP:
-			(void)unlinkat(dirfd(d), e->d_name, 0);
+			if (!s->live)
+				(void)unlinkat(dirfd(d), e->d_name, 0);
 			break;
 		case WHITEOUT_BAD:
 			closedir(d);
@@ -154,7 +156,7 @@ static int entry(struct scan *s, struct node *parent, struct mount *mount, const
 		if (low_fd < 0)
 			return low_fd;
 		n->meta = own_meta(low_fd, &low, fd, &high);
-		n->gen = 1;
+		n->gen++;
 		return scan_dir(s, n, mount);
 	}
 	n->state = N_UPPER;
@@ -199,6 +201,31 @@ static int scan_dir(struct scan *s, struct node *n, struct mount *mount)
 			child->state = N_WHITEOUT;
 	}
 	upper_close_again(s->v, &s->l, closed);
+	return r;
+}
+
+static void forget(void *arg, struct node *child)
+{
+	(void)arg;
+	tree_drop(child);
+}
+
+int scan_again(struct vfs *v, struct node *n, struct mount *mount)
+{
+	bv_autofree struct scan *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->v = v;
+	s->live = true;
+	s->l.fd = s->l.path_fd = -1;
+	tree_path(n, s->l.path);
+	s->l.len = strlen(s->l.path);
+	int r = entry(s, n->parent, mount, n->name, false);
+	if (r == 0)
+		return 0;
+	tree_each(n, forget, NULL);
+	n->state = N_UPPER;
 	return r;
 }
 

@@ -54,7 +54,7 @@ static int merge_origins(const struct top *tops, int ours, int theirs)
 	/* The first record of a path counts, so those of places that both changed alike stay ours. */
 	for (const char *s = names_first(&other); s; s = names_next(&other, s))
 		strbuf_add(&all, s, strlen(s) + 1);
-	bv_autofd int fd = all.failed ? -ENOMEM : origin_write(ours, &all);
+	bv_autofd int fd = all.failed ? -ENOMEM : origin_write(ours, &all, true);
 	return fd < 0 ? fd : 0;
 }
 

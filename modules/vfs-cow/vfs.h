@@ -329,6 +329,8 @@ int store_open(struct vfs *v);   /* conf->upper -> v->upper */
 void store_close(struct vfs *v);
 /* What the open layer holds becomes the tree; 0, -errno (-EUCLEAN: no layer of ours). */
 int scan_layer(struct vfs *v);
+/* The same of n, the upper's alone until now: the lower has come to have something there. */
+int scan_again(struct vfs *v, struct node *n, struct mount *mount);
 extern const struct bv_store_ops store_tmp_ops, store_local_ops;
 extern const struct bv_store store_service;
 extern const struct bv_review review_service;

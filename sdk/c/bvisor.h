@@ -197,12 +197,12 @@ BVISOR_API int bvisor_allow(struct bvisor_sandbox *sb, const char *const *where,
 
 /* What it has changed, also while something runs in it: malloc'd text.  format: "json", "patch", or NULL for a list. */
 BVISOR_API char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, struct bvisor_error *e);
-/* Brings its changes, or those at and below absolute paths (NULL: all), to the host; while no command runs ("busy"),
- * and what runs in the background ends.  "conflict": nothing was
- * written, and the message says why. */
+/* Brings its changes, or those at and below absolute paths (NULL: all), to the host.  What runs in it goes on: what
+ * is there at the beginning is committed, as a crash would leave it.  "conflict": nothing was written, and the message
+ * says why. */
 BVISOR_API int bvisor_commit(struct bvisor_sandbox *sb, const char *const *paths, unsigned flags,
                              struct bvisor_error *e);
-/* Forgets them, as bvisor_commit(). */
+/* Forgets them; while no command runs ("busy"), and what runs in the background ends. */
 BVISOR_API int bvisor_rollback(struct bvisor_sandbox *sb, const char *const *paths,
                                struct bvisor_error *e);
 

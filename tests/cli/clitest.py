@@ -10,6 +10,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 import harness  # noqa: E402
 
+SLOW = harness.SLOW  # how much longer an emulated machine may take
+
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 
 
@@ -67,7 +69,7 @@ def supervisor(front):
 
 def until(what, seconds=20.0):
     """Waits until what() is true, and returns it; what it last was when the time is over."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while True:
         value = what()
         if value or time.monotonic() > end:

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 
+from clitest import SLOW
 from kept import bvisor, clitest, env, layers, ok, repo, run, tap
 
 os.makedirs(repo, exist_ok=True)
@@ -91,9 +92,9 @@ with open("/etc/hosts", "rb") as f:
 p = popen("box", "sh", "-c", "mkfifo pipe; echo ready; cat <pipe")
 p.stdout.readline()
 execute("box", "sh", "-c", "echo through >pipe")
-ok(p.communicate(timeout=20)[0] == b"through\n", "two meet in a FIFO")
+ok(p.communicate(timeout=20 * SLOW)[0] == b"through\n", "two meet in a FIFO")
 many = [popen("box", "sh", "-c", f"i=0; while [ $i -lt 30 ]; do echo {n} >f{n}.$i; cat f{n}.$i >/dev/null; i=$((i+1)); done; ls f{n}.* | wc -l") for n in range(20)]
-ok([p.communicate(timeout=120)[0] for p in many] == [b"30\n"] * 20, "20 at once")
+ok([p.communicate(timeout=120 * SLOW)[0] for p in many] == [b"30\n"] * 20, "20 at once")
 sleepers = [popen("box", "sleep", mark) for _ in range(70)]
 clitest.until(lambda: sum(p.poll() is not None for p in sleepers) >= 7 and len(clitest.sleepers(mark)) >= 63, 20)
 refused = [p for p in sleepers if p.poll() is not None]
@@ -109,11 +110,11 @@ out("then there is room", execute("box", "echo", "again"), "again\n")
 p = popen("box", "sh", "-c", "trap 'echo int; exit 3' INT; echo ready; while :; do sleep 0.05; done")
 p.stdout.readline()
 p.send_signal(signal.SIGINT)
-ok(p.communicate(timeout=20)[0] == b"int\n" and p.returncode == 3, "SIGINT is passed on", [p.returncode])
+ok(p.communicate(timeout=20 * SLOW)[0] == b"int\n" and p.returncode == 3, "SIGINT is passed on", [p.returncode])
 p = popen("box", "sh", "-c", f"echo ready; sleep {mark}")
 p.stdout.readline()
 p.send_signal(signal.SIGTERM)
-ok(p.wait(20) == 143 and clitest.until(lambda: not clitest.sleepers(mark), 5), "SIGTERM ends the group", [p.returncode])
+ok(p.wait(20 * SLOW) == 143 and clitest.until(lambda: not clitest.sleepers(mark), 5), "SIGTERM ends the group", [p.returncode])
 p = popen("box", "sh", "-c", "echo x >ticks; echo ready; while :; do echo x >>ticks; sleep 0.02; done")
 p.stdout.readline()
 p.send_signal(signal.SIGTSTP)
@@ -127,7 +128,7 @@ ok(clitest.until(lambda: int(execute("box", "sh", "-c", "wc -l <ticks").stdout) 
 p.kill()
 p.wait()
 p = popen("box", "sh", "-c", "stty size; tty | cut -c1-9; test -t 0 && test -t 1 && echo terminal; read x; echo got $x", options=("-t",))
-text = p.communicate(b"line\n", timeout=20)[0]
+text = p.communicate(b"line\n", timeout=20 * SLOW)[0]
 ok(b"/dev/pts/\r\nterminal\r\n" in text and b"got line\r\n" in text, "a terminal", [text])
 
 # ps.
@@ -206,7 +207,7 @@ for s in idle:
 p = popen("box", "sleep", mark)
 clitest.until(lambda: clitest.sleepers(mark), 10)
 execute("box", "touch", "stop")
-ok(box.wait(20) == 9 and p.wait(20) == 137, "it ends with the sandbox", [box.returncode, p.returncode])
+ok(box.wait(20 * SLOW) == 9 and p.wait(20 * SLOW) == 137, "it ends with the sandbox", [box.returncode, p.returncode])
 ok(not clitest.sleepers(mark) and not os.path.exists(path), "and nothing is left")
 r = execute("box", "true")
 ok(r.returncode == 125 and b"not running" in r.stderr, "then it is not running", [r])
@@ -219,7 +220,7 @@ box = start("box", f"sleep {mark}")
 p = popen("box", "sleep", mark)
 clitest.until(lambda: len(clitest.sleepers(mark)) == 2, 10)
 os.kill(clitest.supervisor(box.pid), signal.SIGKILL)
-ok(p.wait(20) == 125 and b"has ended" in p.stderr.read() and clitest.until(lambda: not clitest.sleepers(mark), 5), "the supervisor is killed", [p.returncode])
+ok(p.wait(20 * SLOW) == 125 and b"has ended" in p.stderr.read() and clitest.until(lambda: not clitest.sleepers(mark), 5), "the supervisor is killed", [p.returncode])
 box.wait()
 ok(os.path.exists(path), "which leaves its socket")
 box = start("box", "while sleep 0.1; do test -e stop && exit 9; done")
@@ -243,5 +244,5 @@ ok(counts == [25] * 4, "100 times, four at a time", [counts])
 busy.kill()
 busy.wait()
 execute("box", "touch", "stop")
-box.wait(20)
+box.wait(20 * SLOW)
 raise SystemExit(tap.done())

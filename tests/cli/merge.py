@@ -92,7 +92,7 @@ sh("b", "echo B >keep; echo n >n")
 run("merge", "a", "b", "--into", "m")
 write("keep", "host\n")
 r = run("commit", "m")
-ok(r.status == 3 and b"keep" in r.err and b"/a" not in r.err, "a conflict with the host is seen in a merged one", [r.err])
+ok(r.status == 3 and b"keep" in r.err and b"repo/a" not in r.err, "a conflict with the host is seen in a merged one", [r.err])
 write("a", "host\n")
 ok(run("commit", "m").err.count(b"conflict: ") == 2, "of either side", [run("commit", "m").err])
 

@@ -27,9 +27,10 @@ r = run("run", "--", "stat", "-c", "%u %g %a %h %F", "/etc/hosts")
 ok(r.out.split()[2:4] == [f"{st.st_mode & 0o777:o}".encode(), b"1"] and r.out.endswith(b"regular file\n"), "as the host's file else", [r.out])
 if os.geteuid() == 0:
     before = open("/etc/hosts", "rb").read()
-    r = sh("s", "exec 9</etc/hosts; readlink /proc/self/fd/9; echo '127.0.0.9 nine' >>/etc/hosts; getent hosts nine; sed -i s/nine/ten/ /etc/hosts; getent hosts ten; "
+    # Through the C library, and without getent(1), which a small system lacks.
+    r = sh("s", "look() { python3 -c 'import socket, sys; print(socket.gethostbyname(sys.argv[1]))' $1; }; exec 9</etc/hosts; readlink /proc/self/fd/9; echo '127.0.0.9 nine' >>/etc/hosts; look nine; sed -i s/nine/ten/ /etc/hosts; look ten; "
                 "ln /etc/hosts /etc/hosts2; mv /etc/hosts2 /etc/hosts; rm /etc/hosts; readlink /proc/self/fd/9; cat /etc/hosts; grep -c bvisor <&9; echo again >/etc/hosts")
-    ok(r.out == b"/etc/hosts\n127.0.0.9       nine\n127.0.0.9       ten\n/etc/hosts (deleted)\n1\n", "it is changed, replaced, removed", [r.out, r.err])
+    ok(r.out == b"/etc/hosts\n127.0.0.9\n127.0.0.9\n/etc/hosts (deleted)\n1\n", "it is changed, replaced, removed", [r.out, r.err])
     check("and stays so", sh("s", "cat /etc/hosts"), 0, b"again\n")
     r = run("diff", "s")
     ok(b"M /etc/hosts  6" in r.out, "which the review shows", [r.out, r.err])

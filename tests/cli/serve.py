@@ -297,8 +297,8 @@ name = m["name"]
 shell(c, m["sandbox"], "echo inside > made; ls -d $TMPDIR/.bvisor*")
 r = c.call("command", argv=["diff", name], temporary=True)["result"]
 ok(r["status"] == 0 and "/made" in r["stdout"], "a running one is looked at", [r])
-r = c.call("command", argv=["commit", name], temporary=True)["result"]
-ok(r["status"] == 125 and "in use" in r["stderr"], "but not committed", [r])
+r = c.call("command", argv=["rollback", name], temporary=True)["result"]
+ok(r["status"] == 125 and "in use" in r["stderr"], "but not rolled back", [r])
 c.call("sandbox.destroy", sandbox=m["sandbox"])
 r = c.call("command", argv=["diff", name], temporary=True)["result"]
 ok(r["status"] == 0 and r["stdout"].startswith("A ") and "/made" in r["stdout"] and r["stdout"].count("\n") == 1, "an idle one has", [r])

@@ -93,7 +93,7 @@ static void try_origins(const uint8_t *data, size_t size)
 				abort();
 			n++;
 		}
-		if (origin_save(&v) < 0)
+		if (origin_save(&v, true) < 0)
 			abort();
 		origin_free(&v);
 		if (origin_load(&v) < 0 || HASH_COUNT(v.origins) != n)

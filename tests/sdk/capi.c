@@ -371,10 +371,16 @@ static void review(struct bvisor *b)
 	   "a conflict");
 	const struct bvisor_command c = {.size = sizeof(c), .shell = "sleep 100"};
 	struct bvisor_process *p = bvisor_start(sb, &c, &e);
-	ok(bvisor_rollback(sb, NULL, &e) < 0 && is("busy", EBUSY), "not while a command runs");
+	ok(bvisor_commit(sb, NULL, 0, &e) < 0 && is("conflict", ESTALE),
+	   "also while a command runs");
+	ok(bvisor_rollback(sb, NULL, &e) < 0 && is("busy", EBUSY), "which rollback does not take");
+	ok(bvisor_commit(sb, NULL, BVISOR_FORCE, &e) == 0 && holds("one", "mine\n"),
+	   "commit does, with force");
 	ok(bvisor_signal(p, SIGKILL, 1, &e) == 0 && bvisor_wait(p, NULL, &e) == 0,
 	   "which is killed");
-	ok(bvisor_commit(sb, NULL, BVISOR_FORCE, &e) == 0 && holds("one", "mine\n"), "with force");
+	ok(says(sb, "echo again >one; echo", "\n") && bvisor_commit(sb, NULL, 0, &e) == 0 &&
+	           holds("one", "again\n"),
+	   "and the next one meets no conflict");
 	bvisor_destroy(sb);
 }
 

@@ -103,7 +103,10 @@ for (const [what, answer, written] of [
     const r = await call("commit", { paths: [option] });
     ok(r.text.startsWith("0 changes") && !existsSync(`${dir}/k`), `${option} is a path`, r);
   }
+  await call("bash", { command: "sleep 4711 >/dev/null 2>&1 & echo $! >pid" });
   ok(!(await call("commit")).error && readFileSync(`${dir}/k`, "utf8") === "kept\n", "--yes");
+  let r = await call("bash", { command: "kill $(cat pid) && echo alive" });
+  ok(r.text === "alive\n", "what runs in the background goes on", r);
   await client.close();
   ok(execFileSync(bvisor, ["ls"], { encoding: "utf8" }).includes("mcp-kept"), "--name keeps it");
   execFileSync(bvisor, ["rm", "mcp-kept"]);

@@ -2,7 +2,7 @@
 #ifndef BVISOR_SVC_REVIEW_H
 #define BVISOR_SVC_REVIEW_H
 /* Service "review" (provided by vfs-cow): what a sandbox changed, and what becomes of it.  Loop
- * thread, after or between calls; commit and rollback only without a guest.  Since 1.0. */
+ * thread, after or between calls; commit and rollback of a layer only without a guest.  Since 1.0. */
 #include <sys/types.h>
 
 #include <bvisor/abi.h>
@@ -63,6 +63,8 @@ struct bv_selection {
 	void (*tell)(void *arg, enum bv_commit_event event, const struct bv_change *change, const char *text,
 	             uint64_t done, uint64_t total);
 	void *arg;
+	/* commit of a snapshot: a record for note() of each change that was made, borrowed, of any bytes. */
+	void (*made)(void *arg, const char *record, size_t len);
 };
 
 struct bv_review {
@@ -80,6 +82,9 @@ struct bv_review {
 	 * judged: with a conflict or a path outside nothing is done and -ESTALE returned.  Each file
 	 * is replaced at once; a commit that was killed is finished by the next one.  0; -ESTALE;
 	 * -EIO after BV_COMMIT_FAILED; -errno.
+	 *
+	 * Of a snapshot (a layer open for reading) nothing leaves the layer, and what is killed is not
+	 * finished: made again, it does what is left.  So the changes of a sandbox are committed while it runs.
 	 */
 	int (*commit)(const struct bv_review *review, const struct bv_selection *what);
 	/* Drops the selected changes from the layer.  0; -ENOTEMPTY: one lies in a directory that was
@@ -88,6 +93,13 @@ struct bv_review {
 	/* Who last changed the path, as far as that is known (bvisor.ini: provenance): 1, 0.  Of a file it
 	 * is who last opened it for writing. */
 	int (*who)(const struct bv_review *review, const char *path, struct bv_who *out);
+	/*
+	 * In the supervisor of a sandbox: a snapshot of its layer has been committed, and these, one after
+	 * the other, are the records that bv_selection.made got.  What the host has there is from now on
+	 * what later changes are judged by; what guests removed meanwhile stays removed inside.  0; -EINVAL:
+	 * these are none; -errno.
+	 */
+	int (*note)(const struct bv_review *review, const char *records, size_t len);
 };
 
 #endif

@@ -339,13 +339,13 @@ class Sandbox:
     def commit(self, *paths: str, exclude: Sequence[str] = (), force: bool = False, dry_run: bool = False) -> str:
         """Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.
 
-        Not while a command runs; what runs in the background ends.
+        What runs in it goes on: what is there at the beginning is committed, as a crash would leave it.
         """
         return self._checked("commit", *(["--force"] if force else []), *(["--dry-run"] if dry_run else []),
-                             *(word for glob in exclude for word in ("--exclude", glob)), str(self._kept), *[os.path.abspath(path) for path in paths])
+                             *(word for glob in exclude for word in ("--exclude", glob)), str(self._kept), *[os.path.abspath(path) for path in paths], live=True)
 
     def rollback(self, *paths: str) -> str:
-        """Forgets its changes, or those at and below paths.  As commit(), what runs in the background ends."""
+        """Forgets its changes, or those at and below paths.  Not while a command runs; what runs in the background ends."""
         return self._checked("rollback", str(self._kept), *[os.path.abspath(path) for path in paths])
 
     def snapshot(self, tag: str) -> None:

@@ -415,6 +415,23 @@ class Kept(unittest.TestCase):
             with open(f"{self.dir}/{name}", "w", encoding="utf-8") as f:
                 f.write(f"{name}\n")
 
+    def test_commit_while_it_runs(self):
+        with Sandbox(cwd=self.dir) as sb, sb.shell() as shell:
+            shell.run("mkdir sub; cd sub; echo 1 >made")
+            sb.commit()
+            with open(f"{self.dir}/sub/made", encoding="utf-8") as f:
+                self.assertEqual(f.read(), "1\n")
+            self.assertEqual(sb.diff(), [])
+            self.assertEqual(shell.run("echo 2 >>made; cat made; pwd").stdout, f"1\n2\n{self.dir}/sub\n")
+            self.assertEqual([c["kind"] for c in sb.diff()], ["M"])
+            with open(f"{self.dir}/sub/made", "a", encoding="utf-8") as f:
+                f.write("theirs\n")
+            with self.assertRaises(bvisor.ConflictError):
+                sb.commit()
+            sb.commit(force=True)
+            with open(f"{self.dir}/sub/made", encoding="utf-8") as f:
+                self.assertEqual(f.read(), "1\n2\n")
+
     def test_review(self):
         sb = Sandbox("work", cwd=self.dir)
         self.addCleanup(lambda: sb.remove() if not sb._closed else None)
@@ -428,7 +445,7 @@ class Kept(unittest.TestCase):
             other.remove()
         with sb.start("sleep 60"):
             with self.assertRaises(bvisor.SandboxError) as e:
-                sb.commit()
+                sb.rollback()
             self.assertEqual(e.exception.errno, "EBUSY")
         sb.commit(f"{self.dir}/one")
         with open(f"{self.dir}/one", encoding="utf-8") as f:
@@ -459,16 +476,17 @@ class Kept(unittest.TestCase):
                 sb.snapshot("running")
                 with sb.fork() as now, sb.fork(tag="running") as then:
                     self.assertEqual(now.bash("cat one").stdout, then.bash("cat one").stdout)
-                with self.assertRaises(bvisor.SandboxError):
-                    sb.commit()
+                sb.commit()
+                self.assertEqual(sb.diff(), [])
                 p.stdin.write(b"through\n")
                 p.stdin.close()
                 self.assertEqual(p.stdout.read(), b"through\n")
-            sb.bash("setsid sleep 303 >/dev/null 2>&1 &")
+            sb.bash("echo most >>one; setsid sleep 303 >/dev/null 2>&1 &")
             self.assertTrue(until(lambda: marked("303")))
             self.assertEqual(len(sb.diff()), 1)
-            self.assertTrue(marked("303"), "what runs in the background goes on")
             sb.commit()
+            self.assertTrue(marked("303"), "what runs in the background goes on")
+            sb.rollback()
             self.assertTrue(until(lambda: not marked("303")))
 
     def test_unnamed(self):

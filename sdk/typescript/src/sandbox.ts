@@ -278,20 +278,20 @@ export class Sandbox implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.  Not while a command
-   * runs; what runs in the background ends.
+   * Brings its changes, or those at and below paths, to the host.  ConflictError: nothing was written.  What runs in it goes
+   * on: what is there at the beginning is committed, as a crash would leave it.
    */
   async commit(options: { paths?: string[]; exclude?: string[]; force?: boolean; dryRun?: boolean; signal?: AbortSignal } = {}): Promise<string> {
     return this.command(
       ["commit", ...(options.force ? ["--force"] : []), ...(options.dryRun ? ["--dry-run"] : []), ...(options.exclude ?? []).flatMap((glob) => ["--exclude", glob])],
       (options.paths ?? []).map((p) => resolve(p)),
       undefined,
-      false,
+      true,
       options.signal,
     );
   }
 
-  /** Forgets its changes, or those at and below paths.  As commit, what runs in the background ends. */
+  /** Forgets its changes, or those at and below paths.  Not while a command runs; what runs in the background ends. */
   async rollback(paths: string[] = []): Promise<string> {
     return this.command(["rollback"], paths.map((p) => resolve(p)));
   }

@@ -152,13 +152,17 @@ test("a directory is watched", async () => {
 });
 
 test("a sandbox is looked at while it runs", async () => {
-  const own = await Sandbox.create({ cwd: mkdtempSync(join(work, "live-")) });
+  const dir = mkdtempSync(join(work, "live-"));
+  const own = await Sandbox.create({ cwd: dir });
   const out = own.runCmd("echo 1 >new; echo up; cat");
   await out.stdoutStream.getReader().read();
   assert.deepEqual((await own.diff()).map((c) => [c.kind, c.path.split("/").pop()]), [["A", "new"]]);
   const other = await own.fork();
   assert.equal((await other.bash("cat new")).stdout, "1\n");
-  await assert.rejects(own.commit(), { errno: "EBUSY" });
+  await own.commit();
+  assert.equal(readFileSync(join(dir, "new"), "utf8"), "1\n");
+  assert.deepEqual(await own.diff(), []);
+  await assert.rejects(own.rollback(), { errno: "EBUSY" });
   out.closeStdin?.();
   await other.close();
   await own.close();

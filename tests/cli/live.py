@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""bvisor commit of a sandbox that runs: what is the host's now, and how the sandbox goes on."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import clitest
+from kept import bvisor, changes, check, env, fresh, layers, ok, repo, run, tap, tree
+
+rounds = int(os.environ.get("ROUNDS", "8"))
+preload = os.environ.get("BVISOR_KILLAT", "")
+
+EDIT = """set -e
+sed -i s/one/ONE/ a; rm b; echo new >n; ln n n2; mkdir -p fresh/er; echo q >fresh/er/q; ln -sf keep link
+chmod 751 keep; rm -r dir/sub; mv old moved; mv ren renamed; rm -r dir; mkdir dir; echo other >dir/in; mkfifo pipe; printf x >'odd
+name'; mkdir empty; mv a a2; mv a2 a
+"""
+
+# What tree() of kept.py says, said inside.
+TREE = """
+import json, os
+out = {}
+for where, dirs, files in os.walk("."):
+    for name in sorted(dirs + files):
+        path = os.path.join(where, name)
+        st = os.lstat(path)
+        what = os.readlink(path) if os.path.islink(path) else None
+        if not what and os.path.isfile(path):
+            what = open(path).read()
+        out[os.path.relpath(path, ".")] = (oct(st.st_mode), what, st.st_nlink if not os.path.isdir(path) else 0)
+print(json.dumps(out))
+"""
+
+
+class Box:
+    """A sandbox that runs until it is told to end."""
+
+    def __init__(self, name):
+        self.name = name
+        self.process = clitest.popen([bvisor, "run", "--name", name, "--", "sh", "-c", "echo up; read end"], cwd=repo, env=env,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+
+    def sh(self, script):
+        return run("exec", self.name, "--", "sh", "-c", script)
+
+    def tree(self):
+        r = run("exec", self.name, "--", "python3", "-c", TREE)
+        return {k: tuple(v) for k, v in json.loads(r.out).items()} if r.status == 0 else r.err
+
+    def end(self):
+        self.process.communicate(b"\n")
+        return self.process.returncode
+
+
+def host():
+    return {k: (mode, what.decode() if isinstance(what, bytes) else what, n) for k, (mode, what, n) in tree(repo).items()}
+
+
+def put(name, text):
+    with open(os.path.join(repo, name), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def begin_commit(name, wanted):
+    """A commit that is stopped when the host has the first of the files of which many are wanted."""
+    p = clitest.popen([bvisor, "commit", name], cwd=repo, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    some = os.path.join(repo, wanted)
+    clitest.until(lambda: os.path.exists(some) or p.poll() is not None)
+    p.send_signal(signal.SIGSTOP)
+    return p
+
+
+# Everything, and it goes on.
+fresh()
+box = Box("live")
+shell = clitest.popen([bvisor, "exec", "live", "--", "sh"], cwd=repo, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+check("changes", box.sh(EDIT), 0)
+shell.stdin.write(b"cd fresh/er; exec 3<>q; echo in\n")
+shell.stdin.flush()
+shell.stdout.readline()
+before = tree(repo)
+check("a dry run", run("commit", "--dry-run", "live"), 0, None, b"")
+ok(tree(repo) == before, "does nothing")
+check("commit", run("commit", "live"), 0, None, b"")
+ok(host() == box.tree(), "the host has what the sandbox has", [host(), box.tree()])
+ok(changes("live") == {}, "nothing is left to say", [changes("live")])
+ok(run("log", "live").out.count(b"live") == 1, "no snapshot is left")
+check("again", run("commit", "live"), 0, b"0 changes committed\n", b"")
+
+# A directory that was only inside lies over the host's now.
+shell.stdin.write(b"echo more >&3; rm q; echo w >w; ls; pwd\n")
+shell.stdin.flush()
+ok([shell.stdout.readline(), shell.stdout.readline()] == [b"w\n", f"{repo}/fresh/er\n".encode()], "who stands in it goes on")
+check("more changes", box.sh("echo x >>n; rm fresh/er/w n2; echo y >fresh/z; rm -r moved; mkdir moved; echo m >moved/m; rm pipe link"), 0)
+ok({k: v for k, v in changes("live").items() if k.startswith(("fresh", "n"))} == {"fresh/er/q": "D", "fresh/z": "A", "n": "M", "n2": "D"},
+   "and are told", [changes("live")])
+put("fresh/er/host", "host\n")
+ok(box.sh("cat fresh/er/host").out == b"host\n", "what the host puts into it is seen inside")
+check("commit of a path", run("commit", "live", "fresh"), 0, b"2 changes committed\n", b"")
+ok(not os.path.exists(os.path.join(repo, "fresh/er/q")) and os.path.exists(os.path.join(repo, "n2")), "is of no other")
+check("with exclusions", run("commit", "live", "--exclude", "moved"), 0, None, b"")
+ok(sorted(os.listdir(os.path.join(repo, "moved"))) == ["x"], "which stay", [os.listdir(os.path.join(repo, "moved"))])
+check("the rest", run("commit", "live"), 0, None, b"")
+ok(host() == box.tree() and changes("live") == {}, "the same again", [host(), box.tree(), changes("live")])
+
+# Conflicts.
+check("something in the way", box.sh("echo inside >a; echo fine >fine"), 0)
+put("a", "outside, longer\n")
+r = check("is a conflict", run("commit", "live"), 3, b"", b"conflict: ")
+ok(not os.path.exists(os.path.join(repo, "fine")), "nothing was written")
+check("or is forced", run("commit", "--force", "live"), 0, b"2 changes committed\n", b"")
+check("and then the sandbox's turn again", box.sh("echo inside too >>a; cat a"), 0, b"inside\ninside too\n")
+check("without a conflict", run("commit", "live"), 0, b"1 change committed\n", b"")
+check("rollback is for when it has ended", run("rollback", "live"), 125, b"", b"in use")
+
+# Guests go on while it is written.
+MANY = 800
+check("many files", box.sh(f"mkdir many; cd many; for i in $(seq {MANY}); do echo $i >$i; done"), 0)
+p = begin_commit("live", "many/1")
+done = len(os.listdir(os.path.join(repo, "many")))
+ok(0 < done < MANY, "a commit is under way", [done])
+check("meanwhile", box.sh(f"cd many; rm 1 {MANY} 7; echo changed >2; echo changed >{MANY - 1}; echo new >new; mv 3 three; rm -rf ../dir"), 0)
+p.send_signal(signal.SIGCONT)
+ok(p.wait() == 0, "it ends well", [p.stderr.read()])
+inside = box.tree()
+ok("many/1" not in inside and "many/3" not in inside and "many/three" in inside and "dir" not in inside, "what was removed stays removed inside",
+   [sorted(k for k in inside if k in ("many/1", "many/3", f"many/{MANY}", "dir"))])
+ok({k: v for k, v in changes("live").items() if k.startswith("many")} ==
+   {f"many/{k}": v for k, v in {"1": "D", "2": "M", "3": "D", "7": "D", "new": "A", "three": "A", str(MANY): "D", str(MANY - 1): "M"}.items()} or
+   {k: v for k, v in changes("live").items() if k.startswith("many")} ==
+   {f"many/{k}": v for k, v in {"1": "D", "2": "M", "7": "D", "new": "A", "three": "R", str(MANY): "D", str(MANY - 1): "M"}.items()},
+   "and is a change", [changes("live")])
+check("the next commit", run("commit", "live"), 0, None, b"")
+ok(host() == box.tree() and changes("live") == {}, "makes them the same")
+
+# It is killed, and made again.
+check("many others", box.sh(f"mkdir other; cd other; for i in $(seq {MANY}); do echo $i >$i; done"), 0)
+p = begin_commit("live", "other/1")
+p.kill()
+p.wait()
+done = len(os.listdir(os.path.join(repo, "other")))
+check("after a killed commit", run("commit", "live"), 0, None, b"")
+ok(0 < done < MANY and host() == box.tree() and changes("live") == {}, "the next one does the rest", [done, changes("live")])
+ok(run("log", "live").out.count(b"live") == 1, "and sweeps", [run("log", "live").out, p.pid])
+
+# The sandbox ends while it is written.
+check("and others", box.sh(f"mkdir last; cd last; for i in $(seq {MANY}); do echo $i >$i; done"), 0)
+p = begin_commit("live", "last/1")
+check("a change before the end", box.sh("echo end >last/2"), 0)
+shell.communicate(b"")
+ok(box.end() == 0, "the sandbox ends")
+p.send_signal(signal.SIGCONT)
+ok(p.wait() == 0, "the commit ends well", [p.stderr.read()])
+ok(changes("live") == {"last/2": "M"}, "what it had not seen is left", [changes("live")])
+check("and no conflict", run("commit", "live"), 0, b"1 change committed\n", b"")
+
+# A commit that was interrupted when nothing ran knows its paths, but not what they held.
+box = Box("live")
+check("a change", box.sh("echo j >journal"), 0)
+journal = os.path.join(layers, "live", "meta", "commit")
+with open(journal, "wb") as f:
+    f.write(os.fsencode(repo) + b"/journal\0")
+check("an interrupted one", run("commit", "live"), 1, None, b"an earlier commit was interrupted: end the sandbox")
+ok(not os.path.exists(os.path.join(repo, "journal")), "is not gone on with while it runs")
+ok(box.end() == 0, "but afterwards")
+check("is finished", run("commit", "live"), 0, None, b"")
+ok(os.path.exists(os.path.join(repo, "journal")) and not os.path.exists(journal), "as it was meant")
+
+# By chance: calls of all kinds, commits of all or a part, some of them killed.
+OPS = """
+import os, random, shutil, sys
+random.seed(int(sys.argv[1]))
+names = ["a", "b", "c", "d", "e"]
+def path():
+    return "/".join(random.choices(names, k=random.randint(1, 3)))
+for _ in range(60):
+    p, q = path(), path()
+    try:
+        random.choice([
+            lambda: open(p, "a").write(str(random.random())), lambda: os.makedirs(p), lambda: os.unlink(p), lambda: shutil.rmtree(p),
+            lambda: os.rename(p, q), lambda: os.link(p, q), lambda: os.symlink(random.choice(names), p), lambda: os.chmod(p, random.choice([0o755, 0o700])),
+            lambda: os.truncate(p, random.randint(0, 5)), lambda: os.replace(p, q)])()
+    except (OSError, shutil.Error):
+        pass
+"""
+
+
+def names(listing):
+    """Without link counts: names of one file that came to the host by several commits are copies there."""
+    return {k: v[:2] for k, v in listing.items()} if isinstance(listing, dict) else listing
+
+
+fresh()
+box = Box("chance")
+seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
+print(f"# SEED={seed}")
+random.seed(seed)
+bad = None
+for n in range(rounds):
+    r = run("exec", "chance", "--", "python3", "-c", OPS, str(seed + n))
+    if r.status:
+        bad = [n, r.err]
+        break
+    if random.random() < 0.3:
+        run("commit", "chance", random.choice("abcde"))
+    if random.random() < 0.4:
+        run("commit", "chance", extra={"LD_PRELOAD": preload, "KILL_AT": str(random.randrange(1, 60))})
+    r = run("commit", "chance")
+    if r.status == 3: # changed inside after a killed commit: the user decides
+        r = run("commit", "--force", "chance")
+    if r.status or names(host()) != names(box.tree()) or changes("chance"):
+        a, b = host(), box.tree()
+        bad = [n, r.status, r.err, {k: (a.get(k), b.get(k)) for k in {*a, *b} if a.get(k) != b.get(k)} if isinstance(b, dict) else b, changes("chance")]
+        break
+ok(bad is None, f"{rounds} rounds of changes and commits", [bad])
+ok(box.end() == 0 and changes("chance") == {}, "and at its end nothing is left", [changes("chance")])
+raise SystemExit(tap.done())
