@@ -165,6 +165,7 @@ struct launch {
 	const char *cwd;       /* virtual path to start in */
 	int stdio[3];          /* descriptors to become 0, 1, 2; -1: inherit the same number */
 	int tty;               /* slave to make the controlling terminal, or -1 */
+	int program; /* what is executed, a binary, in the place of argv[0]: a descriptor above 2; 0: none */
 	pid_t pgid;            /* process group to join; 0: a new one */
 	uint64_t caps_keep;    /* capability bits kept when root */
 	bool session; /* a session of its own, even without a terminal */

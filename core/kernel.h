@@ -21,6 +21,8 @@
 #define PIDFD_THREAD 0200 /* O_EXCL; Linux 6.9: a pidfd of one thread */
 #endif
 
+#define KERNEL_MFD_EXEC 0x10U /* Linux 6.3 (include/uapi/linux/memfd.h): the file may be executed */
+
 /* pidfd_info of Linux 6.13 (include/uapi/linux/pidfd.h), its first version. */
 struct kernel_pidfd_info {
 	uint64_t mask, cgroupid;

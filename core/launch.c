@@ -195,6 +195,9 @@ ON_CHILD static int child_exec(struct launch_state *s)
 {
 	int err = ENOENT;
 
+	if (s->l.program)
+		return (int)-SYS(SYS_execveat, s->l.program, "", s->l.argv, s->l.envp,
+		                 AT_EMPTY_PATH);
 	for (char **path = s->path; *path; path++) {
 		long r = SYS(SYS_execve, *path, s->l.argv, s->l.envp);
 

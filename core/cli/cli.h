@@ -44,6 +44,8 @@ int cli_flush(const char *cmd, int code);
 int mcp_command(int argc, char **argv); /* serve/mcp.c */
 int serve_command(int argc, char **argv); /* serve/serve.c */
 int run_command(int argc, char **argv);
+/* The same, with a program of bvisor's own (run_options.own). */
+int run_own(int argc, char **argv);
 int shell_command(int argc, char **argv);
 int diff_command(int argc, char **argv);
 int exec_command(int argc, char **argv);
@@ -121,6 +123,7 @@ struct run_options {
 	sigset_t mask; /* the signal mask bvisor was started with */
 	pid_t between; /* the process between the caller and the front, 0: none */
 	uint64_t ignored; /* bit N-1: signal N was ignored when bvisor started */
+	bool own; /* argv[0], an absolute path, is a program of bvisor's: it runs although guests may not see it */
 };
 /* Runs the command in a sandbox of its own: the exit code of bvisor. */
 int front_run(struct run_options *o);

@@ -310,6 +310,13 @@ int run_command(int argc, char **argv)
 	return run(&p, argc, argv);
 }
 
+int run_own(int argc, char **argv)
+{
+	struct parse p = {.o.cmd = "run", .o.audit = -1, .o.own = true};
+
+	return run(&p, argc, argv);
+}
+
 /* What a kept sandbox has changed so far. */
 static int diff_name(struct parse *p, const char *name)
 {

@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,6 +28,7 @@
 #include "named.h"
 #include "control.h"
 #include "join.h"
+#include "kernel.h"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
@@ -233,9 +236,39 @@ static int prepare(struct supervisor *s, struct bv_error *err)
 	return r;
 }
 
+/*
+ * Where bvisor is installed below a hidden or private directory guests do not see its programs.  One of
+ * them that is to run inside is then a nameless copy.  0: it is seen, or there is nothing to copy.
+ */
+static int unseen(const struct supervisor *s)
+{
+	const struct bv_vfs *vfs = vfs_of(s->box);
+	bv_autofd int seen = vfs ? vfs->open_read(vfs, s->o->argv[0]) : -1;
+	struct stat st;
+
+	if (seen >= 0 || !vfs)
+		return 0;
+	bv_autofd int from = open(s->o->argv[0], O_RDONLY | O_CLOEXEC);
+	if (from < 0 || fstat(from, &st) < 0)
+		return 0;
+	bv_autofd int to = memfd_create("bvisor-init", MFD_CLOEXEC | KERNEL_MFD_EXEC);
+	if (to < 0) /* before Linux 6.3 there is no such flag, and all can be executed */
+		to = memfd_create("bvisor-init", MFD_CLOEXEC);
+	while (to >= 0 && st.st_size > 0) {
+		ssize_t n = sendfile(to, from, NULL, (size_t)st.st_size);
+
+		if (n <= 0)
+			return 0;
+		st.st_size -= n;
+	}
+	return to < 0 ? 0 : bv_take_fd(&to);
+}
+
 static int start(struct supervisor *s, struct bv_error *err)
 {
+	int program = s->o->own ? unseen(s) : 0;
 	struct launch l = {
+		.program = program,
 		.argv = s->o->argv,
 		.envp = s->o->env.var,
 		.cwd = s->cwd,
@@ -247,6 +280,8 @@ static int start(struct supervisor *s, struct bv_error *err)
 	};
 	int pid = launch_spawn(s->box, &l, err);
 
+	if (program)
+		close(program);
 	if (pid < 0)
 		return pid;
 	leave_session(&s->o->mask);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -26,6 +27,8 @@
 #include "serve/agent.h"
 
 #define MAX_FDS 4
+
+static const char *program; /* our own path, as we were called */
 
 struct child {
 	struct child *next;
@@ -185,6 +188,19 @@ static void limit(const struct start *s)
 	}
 }
 
+/* Ourselves, who work on files (files.h), but where guests do not see bvisor's programs: what we were started from
+ * is still what /proc/self/exe leads to, which after a change of user only the dumpable may follow (proc(5)). */
+static void exec_self(const struct start *s)
+{
+	int err = errno;
+
+	if (err == ENOENT && strcmp(s->argv[0], program) == 0) {
+		prctl(PR_SET_DUMPABLE, 1);
+		execv("/proc/self/exe", s->argv);
+	}
+	errno = err;
+}
+
 /* In our own memory (vfork(2)): it changes nothing there. */
 static _Noreturn void child(const struct start *s)
 {
@@ -207,6 +223,7 @@ static _Noreturn void child(const struct start *s)
 	if (*s->cwd && chdir(s->cwd) < 0)
 		give_up(s, STAGE_CWD);
 	execvp(s->argv[0], s->argv);
+	exec_self(s);
 	give_up(s, STAGE_EXEC);
 }
 
@@ -379,6 +396,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1)
 		return files_main(argc - 1, argv + 1);
+	program = argv[0];
+	prctl(PR_SET_NAME, "bvisor-init"); /* a copy without a name has another */
 	/* The socket came as standard input; descriptors 0 to 2 are nobody's from now on. */
 	int ctl = fcntl(0, F_DUPFD_CLOEXEC, 10), null = open("/dev/null", O_RDWR);
 

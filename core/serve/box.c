@@ -62,7 +62,7 @@ static _Noreturn void become(struct words *w, const char *cwd, int agent, int er
 		_exit(EXIT_BVISOR);
 	}
 	optind = 0;
-	_exit(run_command((int)w->n, (char **)(uintptr_t)w->word));
+	_exit(run_own((int)w->n, (char **)(uintptr_t)w->word));
 }
 
 static void on_agent(struct source *s, uint32_t events);
@@ -322,7 +322,7 @@ static void gone(struct box *b)
 			client_error(c, b->pending, "sandbox", 0, "%s", text);
 		else
 			client_error(c, b->pending, "sandbox", 0,
-			             "the sandbox did not start; is its first program hidden? %s",
+			             "the sandbox did not start: %s could not be executed",
 			             c->broker->init);
 		b->pending = NULL;
 	} else {
