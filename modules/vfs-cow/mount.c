@@ -308,6 +308,28 @@ static int hide_paths(struct vfs *v, struct family *f)
 	return 0;
 }
 
+static bool shows_below(const struct node *n)
+{
+	for (const struct node *c = n->children; c; c = c->hh.next)
+		if ((c->mount && c->mount->rule != R_HIDE) || shows_below(c))
+			return true;
+	return false;
+}
+
+/* A hidden place below which a rule shows something has to be there: it is private, and empty but for that. */
+static void uncover(struct vfs *v)
+{
+	for (struct mount *m = v->mounts; m; m = m->next) {
+		struct node *n = m->rule == R_HIDE ? tree_find(v->root, m->at) : NULL;
+
+		if (!n || n->mount != m || !shows_below(n))
+			continue;
+		m->rule = R_TMP;
+		m->hidden = true;
+		n->state = N_UPPER;
+	}
+}
+
 static int mount_rules(struct vfs *v, struct family *f)
 {
 	v->root = tree_add(NULL, "", 0);
@@ -341,6 +363,7 @@ static int mount_rules(struct vfs *v, struct family *f)
 		if (r < 0)
 			return r;
 	}
+	uncover(v);
 	return hide_devices(v);
 }
 
@@ -369,7 +392,7 @@ int mount_show(struct vfs *v, const char *dir)
 			break;
 		n = tree_child(n, at, len);
 	}
-	if (!m || m->rule != R_TMP || strcmp(m->at, dir) == 0)
+	if (!m || m->rule != R_TMP || m->hidden || strcmp(m->at, dir) == 0)
 		return 0;
 	return mount_add(v, R_COW, dir, dir) ? 0 : -ENOMEM;
 }
@@ -382,14 +405,14 @@ static int make_dir(struct vfs *v, const char *path)
 	return 0;
 }
 
-/* The directories that lead from a private one to the places of further rules inside it. */
+/* The directories that lead from a private one to what further rules show inside it. */
 static int make_nested(struct vfs *v, const struct node *n)
 {
 	char path[PATH_MAX];
 	int r = 0;
 
 	for (const struct node *c = n ? n->children : NULL; c && r == 0; c = c->hh.next) {
-		if (c->mount)
+		if (c->mount || !shows_below(c))
 			continue;
 		tree_path(c, path);
 		r = make_dir(v, path);

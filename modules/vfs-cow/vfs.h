@@ -54,6 +54,7 @@ struct mount {
 	const struct bv_vfs_ops *ops; /* R_SYNTH */
 	void *ctx;
 	bool made; /* R_TMP: its directory is in the upper */
+	bool hidden; /* R_TMP: of a hidden place in which rules show something; nothing else is */
 	bool elsewhere; /* source is not `at` */
 	int8_t there; /* R_HIDE: the host has something at source: 1, 0; -1: not looked yet (wall.c) */
 	const struct bv_strings *only; /* the host's names shown directly below; NULL: all */

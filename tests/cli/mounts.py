@@ -51,6 +51,12 @@ check("--ro", sh("echo x >d/f || echo refused; cat d/f", "--ro", "d"), 0, b"refu
 check("--hide", sh("ls d secret alias/ 2>/dev/null; echo end", "--hide", "secret"), 0, b"d:\nf\nend\n")
 check("--hide of a symlink hides its target", sh("cat secret/f alias/f 2>/dev/null || echo none", "--hide", "alias"), 0, b"none\n")
 check("--hide of what is not there", sh("echo fine", "--hide", "no/such/thing"), 0, b"fine\n")
+check("--hide of what holds something shown", sh("cat d/f secret/f 2>/dev/null; ls; echo x >new; echo y >d/f; ls; cat d/f; cd d/..; pwd", "--hide", work, "--bind", f"d:{work}/d",
+                                                 "-C", work), 0, f"link\nd\nd\nnew\ny\n{work}\n".encode())
+check("the host's own is untouched", sh("cat d/f; ls new 2>/dev/null || echo none"), 0, b"link\nnone\n")
+check("and read-only", sh("cat d/f; echo y >d/f || echo refused; ls", "--hide", work, "--ro", "d", "-C", work), 0, b"link\nrefused\nd\n")
+r = harness.run([bvisor, "run", "--hide", work, "--bind", f"{work}/d:{work}/d", "--", "sh", "-c", "pwd"], cwd=f"{work}/e")
+check("the directory it is started in is not shown for that", r, 0, b"/\n")
 check("--bind", sh("cat /mnt-x/f; echo y >/mnt-x/f; cat /mnt-x/f", "--bind", "e:/mnt-x"), 0, b"ey\n")
 tap.ok(read(f"{work}/e/f") == "e", "is copy-on-write")
 check("--bind :rw", sh("echo rw >/mnt-x/f", "--bind", "e:/mnt-x:rw"), 0)
