@@ -316,6 +316,17 @@ static bool shows_below(const struct node *n)
 	return false;
 }
 
+/* Where nothing of the host's is shown nothing has to be hidden, and guests may have a ~/.ssh of their own. */
+static void forget_hidden(struct node *n)
+{
+	for (struct node *c = n->children; c; c = c->hh.next) {
+		if (c->mount && c->mount->rule == R_HIDE)
+			c->mount = NULL;
+		if (!c->mount)
+			forget_hidden(c);
+	}
+}
+
 /* A hidden place below which a rule shows something has to be there: it is private, and empty but for that. */
 static void uncover(struct vfs *v)
 {
@@ -327,6 +338,7 @@ static void uncover(struct vfs *v)
 		m->rule = R_TMP;
 		m->hidden = true;
 		n->state = N_UPPER;
+		forget_hidden(n);
 	}
 }
 

@@ -53,6 +53,8 @@ check("--hide of a symlink hides its target", sh("cat secret/f alias/f 2>/dev/nu
 check("--hide of what is not there", sh("echo fine", "--hide", "no/such/thing"), 0, b"fine\n")
 check("--hide of what holds something shown", sh("cat d/f secret/f 2>/dev/null; ls; echo x >new; echo y >d/f; ls; cat d/f; cd d/..; pwd", "--hide", work, "--bind", f"d:{work}/d",
                                                  "-C", work), 0, f"link\nd\nd\nnew\ny\n{work}\n".encode())
+check("with what is hidden in it, but not in what is shown", sh("mkdir own; echo x >own/x; ls; cat d/f 2>/dev/null || echo none", "--hide", work,
+      "--bind", f"d:{work}/d", "--hide", f"{work}/own", "--hide", f"{work}/d/f", "-C", work), 0, b"d\nown\nnone\n")
 check("the host's own is untouched", sh("cat d/f; ls new 2>/dev/null || echo none"), 0, b"link\nnone\n")
 check("and read-only", sh("cat d/f; echo y >d/f || echo refused; ls", "--hide", work, "--ro", "d", "-C", work), 0, b"link\nrefused\nd\n")
 r = harness.run([bvisor, "run", "--hide", work, "--bind", f"{work}/d:{work}/d", "--", "sh", "-c", "pwd"], cwd=f"{work}/e")
