@@ -203,17 +203,18 @@ int upper_created(struct vfs *v, struct loc *l, bool is_dir)
 	struct node *n = tree_add(parent, name, strlen(name));
 	if (!n)
 		return -ENOMEM;
-	bool was_whiteout = n->state == N_WHITEOUT;
+	/* A whiteout is there already, maybe of what the host has not any more. */
+	bool covered = n->state == N_WHITEOUT || (n->state == N_UPPER && n->had_lower);
 	struct stat low;
 	/* A file hides the lower by itself; only a directory needs to know.  And a layer that is kept. */
-	bool lower = !was_whiteout && (is_dir || v->keeps_origins) && real_lower_has(v, l, &low);
+	bool lower = !covered && (is_dir || v->keeps_origins) && real_lower_has(v, l, &low);
 	if (lower)
 		origin_note(v, l->path, &low);
-	n->had_lower = is_dir && (was_whiteout || lower);
+	n->had_lower = is_dir && (covered || lower);
 	n->state = N_UPPER;
 	n->meta = n->copied = false;
 	l->node = n;
-	if (was_whiteout == n->had_lower)
+	if (covered == n->had_lower)
 		return 0;
 	bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
 	if (dir < 0)
