@@ -85,7 +85,7 @@ static int receive(struct join *j, struct join_request *q, int fd[4])
 				close(got);
 			count++;
 		}
-	return n == sizeof(*q) && q->magic == JOIN_MAGIC ? count : -EPROTO;
+	return n == 0 ? -EPIPE : n == sizeof(*q) && q->magic == JOIN_MAGIC ? count : -EPROTO;
 }
 
 /* The directory as the sandbox has it: a descriptor, or -errno. */
@@ -174,6 +174,16 @@ static int note(struct loop *l, struct join *j, int records)
 	return -ECANCELED; /* that was all */
 }
 
+/* Who has gone without a word may have been a commit, which speaks at its end. */
+static void unsaid(struct loop *l)
+{
+	const struct bv_review *review =
+		(const struct bv_review *)loader_service(l->box, BV_REVIEW_SERVICE);
+
+	if (review && BV_HAS(struct bv_review, review, note))
+		(void)review->note(review, "", 0);
+}
+
 static int request(struct loop *l, struct join *j)
 {
 	struct join_request q;
@@ -228,6 +238,8 @@ static void say(struct loop *l, struct join *j)
 	if (!j->pid && !j->launch) {
 		int r = request(l, j);
 
+		if (r == -EPIPE)
+			unsaid(l);
 		if (r < 0 && r != -EAGAIN && r != -EINTR)
 			join_free(l, j);
 		return;

@@ -308,6 +308,27 @@ static bool made_below(const struct commit *c, const char *dir)
 	return false;
 }
 
+/* It went with a directory that was removed or replaced. */
+static bool gone_with(const struct commit *c, const char *path)
+{
+	char above[PATH_MAX];
+
+	for (const char *slash = strrchr(path, '/'); slash > path; slash = strrchr(above, '/')) {
+		size_t len = slash == strrchr(path, '/') ? (size_t)(slash - path)
+		                                         : (size_t)(slash - above);
+
+		memmove(above, path, len);
+		above[len] = '\0';
+		const struct bv_change *change = changes_find(&c->all, above);
+		if (change)
+			return c->chosen[change - c->all.at] && change->kind != 'A' &&
+			       change->kind != 'M';
+		if (!len)
+			break;
+	}
+	return false;
+}
+
 static void tell_made(const struct commit *c)
 {
 	struct origin *o, *next;
@@ -325,10 +346,15 @@ static void tell_made(const struct commit *c)
 			                    : NULL);
 	}
 	/* A directory known from earlier has had changes of ours since then, which are nobody else's. */
-	HASH_ITER (hh, c->v->origins, o, next)
-		if (S_ISDIR(o->mode) && made_below(c, o->path) &&
-		    host_stat(c->v, o->path, &st) == 0 && S_ISDIR(st.st_mode))
+	HASH_ITER (hh, c->v->origins, o, next) {
+		int r = host_stat(c->v, o->path, &st);
+
+		if (r < 0 && !changes_find(&c->all, o->path) && gone_with(c, o->path))
+			tell_record(c, o->path, NULL);
+		else if (r == 0 && S_ISDIR(o->mode) && S_ISDIR(st.st_mode) &&
+		         made_below(c, o->path))
 			tell_record(c, o->path, &st);
+	}
 }
 
 static int make(struct commit *c)

@@ -4,6 +4,7 @@
  * in the upper stay, since guests have them open; what is new is what they lie over.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,13 +74,65 @@ static int take(struct vfs *v, const char *record)
 	return origin_take(v, record) ? meet(v, path) : -EINVAL;
 }
 
+/*
+ * Who was committing is gone and has told nothing: every directory of guests' own may have come to lie
+ * over one of the host's.
+ */
+static int meet_all(struct vfs *v, struct node *n, struct mount *mount, struct loc *l)
+{
+	struct node *c, *next;
+	struct stat low;
+	int r = 0;
+
+	HASH_ITER (hh, n->children, c, next) {
+		struct mount *m = c->mount ? c->mount : mount;
+
+		if (m->rule == R_COW || m->rule == R_BIND) {
+			tree_path(c, l->path);
+			l->len = strlen(l->path);
+			l->mount = m;
+			if (c->state == N_UPPER && !c->had_lower && real_lower_has(v, l, &low) &&
+			    S_ISDIR(low.st_mode))
+				r = scan_again(v, c, m);
+		}
+		if (r == 0)
+			r = meet_all(v, c, m, l);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void complain(struct vfs *v, const char *record, int r)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "a commit's record '%.150s': %s", record, strerror(-r));
+	v->host->log(v->self, BV_LOG_WARN, text);
+}
+
 int noted_take(struct vfs *v, const char *records, size_t len)
 {
-	int r = len && records[len - 1] ? -EINVAL : 0;
+	int r = 0;
 
+	if (!len) {
+		bv_autofree struct loc *l = calloc(1, sizeof(*l));
+
+		if (!l)
+			return -ENOMEM;
+		l->fd = l->path_fd = -1;
+		return meet_all(v, v->root, v->base, l);
+	}
+	if (records[len - 1])
+		return -EINVAL;
 	v->actor = 0; /* nobody inside did it */
-	for (size_t at = 0; r == 0 && at < len; at += strlen(records + at) + 1)
-		r = take(v, records + at);
+	for (size_t at = 0; at < len; at += strlen(records + at) + 1) {
+		int got = take(v, records + at);
+
+		if (got < 0)
+			complain(v, records + at, got);
+		r = r < 0 ? r : got;
+	}
 	/* Guests wait: a record that a power failure takes back makes a commit ask. */
 	int saved = origin_save(v, false);
 	return r < 0 ? r : saved;

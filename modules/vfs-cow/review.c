@@ -359,11 +359,18 @@ size_t changes_below(const struct changes *c, const char *path, size_t *end)
 	return first;
 }
 
+const struct bv_change *changes_find(const struct changes *c, const char *path)
+{
+	size_t i = not_before(c, path);
+
+	return i < c->n && strcmp(c->at[i].path, path) == 0 ? &c->at[i] : NULL;
+}
+
 bool changes_touch(const struct changes *c, const char *path)
 {
-	size_t i = not_before(c, path), end;
+	size_t i, end;
 
-	if (i < c->n && strcmp(c->at[i].path, path) == 0)
+	if (changes_find(c, path))
 		return true;
 	i = changes_below(c, path, &end);
 	return i < end;

@@ -13,6 +13,8 @@ int changes_collect(struct vfs *v, struct changes *out);
 void changes_free(struct changes *c);
 /* Is there a change at path, or below it? */
 bool changes_touch(const struct changes *c, const char *path);
+/* The one at path, or NULL. */
+const struct bv_change *changes_find(const struct changes *c, const char *path);
 /* Those below path: from the one returned to the one before *end. */
 size_t changes_below(const struct changes *c, const char *path, size_t *end);
 

@@ -42,7 +42,7 @@ class Box:
     def __init__(self, name):
         self.name = name
         self.process = clitest.popen([bvisor, "run", "--name", name, "--", "sh", "-c", "echo up; read end"], cwd=repo, env=env,
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.process.stdout.readline()
 
     def sh(self, script):
@@ -108,6 +108,12 @@ ok(sorted(os.listdir(os.path.join(repo, "moved"))) == ["x"], "which stay", [os.l
 check("the rest", run("commit", "live"), 0, None, b"")
 ok(host() == box.tree() and changes("live") == {}, "the same again", [host(), box.tree(), changes("live")])
 
+# A directory in the place of one that was committed, removed and committed again.
+for n, script in enumerate(("mkdir t; echo x >t/f", "rm -r t", "mkdir t u; echo y >u/f; mv -T u t", "rm t/f; echo z >t/g")):
+    check(f"turn {n}", box.sh(script), 0)
+    check("is committed", run("commit", "live"), 0, None, b"")
+    ok(host() == box.tree() and changes("live") == {}, "and the same", [host(), box.tree(), changes("live")])
+
 # Conflicts.
 check("something in the way", box.sh("echo inside >a; echo fine >fine"), 0)
 put("a", "outside, longer\n")
@@ -144,8 +150,9 @@ p = begin_commit("live", "other/1")
 p.kill()
 p.wait()
 done = len(os.listdir(os.path.join(repo, "other")))
+check("what it had written is removed inside", box.sh("rm other/1; ls other/1 2>/dev/null || echo gone"), 0, b"gone\n")
 check("after a killed commit", run("commit", "live"), 0, None, b"")
-ok(0 < done < MANY and host() == box.tree() and changes("live") == {}, "the next one does the rest", [done, changes("live")])
+ok(0 < done < MANY and not os.path.exists(os.path.join(repo, "other/1")) and host() == box.tree() and changes("live") == {}, "the next one does the rest", [done, changes("live")])
 ok(run("log", "live").out.count(b"live") == 1, "and sweeps", [run("log", "live").out, p.pid])
 
 # The sandbox ends while it is written.
@@ -215,7 +222,8 @@ for n in range(rounds):
         r = run("commit", "--force", "chance")
     if r.status or names(host()) != names(box.tree()) or changes("chance"):
         a, b = host(), box.tree()
-        bad = [n, r.status, r.err, {k: (a.get(k), b.get(k)) for k in {*a, *b} if a.get(k) != b.get(k)} if isinstance(b, dict) else b, changes("chance")]
+        box.process.kill()
+        bad = [n, r.status, r.err, box.process.stderr.read(), {k: (a.get(k), b.get(k)) for k in {*a, *b} if a.get(k) != b.get(k)} if isinstance(b, dict) else b, changes("chance")]
         break
 ok(bad is None, f"{rounds} rounds of changes and commits", [bad])
 ok(box.end() == 0 and changes("chance") == {}, "and at its end nothing is left", [changes("chance")])

@@ -131,7 +131,9 @@ for what, message, code in (
     m = c.message()
     ok(m and m.get("error", {}).get("code") == code and m["error"]["message"], what, [m])
 m = c.call("sandbox.create", hide=[os.path.dirname(os.path.realpath(bvisor))])
-ok(m and "bvisor-init" in m.get("error", {}).get("message", ""), "create: bvisor's own programs are hidden", [m])
+ok(m and "result" in m, "create: bvisor's own programs are hidden, and run", [m])
+m = c.call("sandbox.destroy", sandbox=m["result"]["sandbox"])
+ok(m and "result" in m, "destroy", [m])
 sb = c.create()
 for what, params in (("neither", {}), ("both", {"argv": ["a"], "shell": "a"}), ("no words", {"argv": []}), ("numbers", {"argv": [1]}),
                      ("NUL", {"argv": ["a\0b"]}), ("env", {"shell": "a", "env": {"A=B": "c"}}), ("tty", {"shell": "a", "tty": "yes"}),

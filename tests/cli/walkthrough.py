@@ -20,7 +20,7 @@ with open(f"{project}/docs/manual.txt", "w") as f:
 for command, text in steps[:2]:
     with open(os.path.join(project, command.removeprefix("cat ")), "w") as f:
         f.write(text)
-env = dict(os.environ, PATH=bin_dir + ":" + os.environ["PATH"], XDG_STATE_HOME=os.path.join(work, "state"), LC_ALL="C.UTF-8")
+env = dict(os.environ, PATH=bin_dir + ":" + os.environ["PATH"], XDG_STATE_HOME=os.path.join(work, "state"), LC_ALL="C")
 for command, want in steps:
     r = subprocess.run(["bash", "-c", command], cwd=project, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                        timeout=60)

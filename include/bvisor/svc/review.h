@@ -96,8 +96,8 @@ struct bv_review {
 	/*
 	 * In the supervisor of a sandbox: a snapshot of its layer has been committed, and these, one after
 	 * the other, are the records that bv_selection.made got.  What the host has there is from now on
-	 * what later changes are judged by; what guests removed meanwhile stays removed inside.  0; -EINVAL:
-	 * these are none; -errno.
+	 * what later changes are judged by; what guests removed meanwhile stays removed inside.  len 0: a commit
+	 * may have made a part, and was killed.  0; -EINVAL: these are none; -errno.
 	 */
 	int (*note)(const struct bv_review *review, const char *records, size_t len);
 };
