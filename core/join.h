@@ -7,7 +7,8 @@
  * one struct join_request with descriptors: a memory file of its strings, then standard input, output
  * and error, or with JOIN_TTY the terminal alone, or with JOIN_ALLOW and JOIN_NOTE none.  Then it may send single bytes, numbers of signals;
  * when it goes, the process group is killed.  Back come struct control_msg (control.h): CONTROL_STARTED,
- * CONTROL_STOPPED, CONTROL_CONTINUED and CONTROL_EXIT with the wait status; or JOIN_FAILED.
+ * CONTROL_STOPPED, CONTROL_CONTINUED and CONTROL_EXIT with the wait status; or JOIN_FAILED.  A commit connects
+ * before it writes and asks afterwards (JOIN_NOTE): one that goes without having asked may have been killed in it.
  */
 #include <stdbool.h>
 #include <stdint.h>
