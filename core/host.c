@@ -348,6 +348,11 @@ static void report(struct bv_self *self, struct bv_call *call, unsigned kind, in
 	audit_report(&self->box->audit, self->desc->name, call, kind, err, what);
 }
 
+static int on_readable(struct bv_self *self, int fd, void (*fn)(void *self))
+{
+	return self->box->loop ? loop_watch_module(self->box->loop, self, fd, fn) : -EAGAIN;
+}
+
 const struct bv_host host_table = {
 	.head = BV_HEAD(HOST, struct bv_host),
 	.mem_read = mem_read,
@@ -381,4 +386,5 @@ const struct bv_host host_table = {
 	.proc_fd = proc_fd,
 	.landlock_write = landlock_write,
 	.report = report,
+	.on_readable = on_readable,
 };

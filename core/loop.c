@@ -43,7 +43,8 @@ enum source {
 	SOURCE_CHILD,
 	SOURCE_TIMER,
 	SOURCE_CONTROL,
-	SOURCE_JOIN
+	SOURCE_JOIN,
+	SOURCE_MODULE
 };
 
 static uint64_t tag(enum source s)
@@ -159,6 +160,21 @@ static void control(struct loop *l)
 		kill(l->first, m.sig);
 }
 
+static struct watched *watched_find(struct loop *l, const struct bv_self *module, int fd)
+{
+	for (struct watched *w = l->watched; w < l->watched + WATCHED_MAX; w++)
+		if (w->module == module && w->fd == fd)
+			return w;
+	return NULL;
+}
+
+static void module_event(struct loop *l, int fd)
+{
+	for (const struct watched *w = l->watched; w < l->watched + WATCHED_MAX; w++)
+		if (w->module && w->fd == fd)
+			w->fn(w->module->state);
+}
+
 static void event(struct loop *l, enum source source, int fd)
 {
 	struct signalfd_siginfo si;
@@ -180,6 +196,9 @@ static void event(struct loop *l, enum source source, int fd)
 		break;
 	case SOURCE_JOIN:
 		join_event(l, fd);
+		break;
+	case SOURCE_MODULE:
+		module_event(l, fd);
 		break;
 	case SOURCE_PID:
 		break;
@@ -260,6 +279,22 @@ static int watch(struct loop *l, int fd, enum source source)
 int loop_watch_join(struct loop *l, int fd)
 {
 	return watch(l, fd, SOURCE_JOIN);
+}
+
+int loop_watch_module(struct loop *l, struct bv_self *module, int fd, void (*fn)(void *self))
+{
+	struct watched *w = watched_find(l, module, fd), *slot = w ? w : watched_find(l, NULL, 0);
+
+	if (!fn) {
+		if (!w)
+			return -ENOENT;
+		*w = (struct watched){0};
+		return epoll_ctl(l->epfd, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;
+	}
+	int r = w ? 0 : slot ? watch(l, fd, SOURCE_MODULE) : -ENOSPC;
+	if (r == 0)
+		*slot = (struct watched){module, fd, fn};
+	return r;
 }
 
 static int setup(struct loop *l)

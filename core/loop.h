@@ -36,6 +36,14 @@ struct ncall {
 /* Filters with a listener of their own at the same time: the first process and those that joined. */
 #define LISTENERS_MAX 64u
 
+/* A module's descriptor that the loop looks at. */
+struct watched {
+	struct bv_self *module; /* NULL: free */
+	int fd;
+	void (*fn)(void *self);
+};
+#define WATCHED_MAX 16u
+
 struct loop {
 	struct sandbox *box;
 	/* The first process's, and those of who joined later (join.c); -1: free.  Workers look through
@@ -44,6 +52,7 @@ struct loop {
 	unsigned n_listeners; /* all behind these are free; the loop's alone */
 	int control, epfd, sigfd, timerfd;
 	struct join *joins;
+	struct watched watched[WATCHED_MAX];
 	bool killable; /* WAIT_KILLABLE_RECV is in force */
 	struct pool *pool;
 	struct task_table tasks;
@@ -66,6 +75,8 @@ struct loop {
 void loop_reaped(struct loop *l, pid_t pid, int status);
 /* Watches fd for input: one of who joins (join.c). */
 int loop_watch_join(struct loop *l, int fd);
+/* As the host's on_readable(). */
+int loop_watch_module(struct loop *l, struct bv_self *module, int fd, void (*fn)(void *self));
 /* A process is dead: its calls are cancelled, its entry goes. */
 void loop_task_end(struct loop *l, pid_t pid);
 

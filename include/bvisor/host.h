@@ -132,6 +132,14 @@ struct bv_host {
 	 */
 	void (*report)(struct bv_self *self, struct bv_call *call, unsigned kind, int err,
 	               const char *what);
+
+	/*
+	 * Calls fn with the module's self, on the loop, whenever fd (poll(2)) can be read, and before
+	 * calls that were made after that; fn reads it, without blocking.  fn NULL: no more, to be said
+	 * before fd is closed.  fd is borrowed.  From the guest's start on; one module has few.  -EAGAIN:
+	 * not started; -ENOSPC: too many.  Loop thread.
+	 */
+	int (*on_readable)(struct bv_self *self, int fd, void (*fn)(void *self));
 };
 
 #define BV_REPORT_DENIED 1u

@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 
 #include "origin.h"
 #include "quota.h"
+#include "watch.h"
 #include "whiteout.h"
 
 /* A file being filled. */
@@ -132,9 +134,9 @@ static int settle(struct vfs *v, struct loc *l, struct blank *b, int src, const 
 	if (r == 0 && l->node)
 		l->node->copied = true;
 	l->probed = false;
-	if (l->path_fd >= 0)
-		close(l->path_fd);
-	l->path_fd = -1;
+	loc_let_go(l);
+	if (r == 0)
+		watch_copied(v, l);
 	return r;
 }
 
@@ -227,10 +229,11 @@ static int copyup_special(struct vfs *v, struct loc *l, const struct stat *st)
 		return r;
 	}
 	l->probed = false;
-	if (l->path_fd >= 0)
-		close(l->path_fd);
-	l->path_fd = -1;
-	return upper_created(v, l, false);
+	loc_let_go(l);
+	r = upper_created(v, l, false);
+	if (r == 0)
+		watch_copied(v, l);
+	return r;
 }
 
 int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags)
@@ -258,6 +261,7 @@ int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags)
 		return -ENOENT;
 	/* Who may do this was decided before; the copy itself is the supervisor's business. */
 	v->host->as_creds(NULL);
+	watch_quiet(v);
 	switch (st.st_mode & S_IFMT) {
 	case S_IFDIR:
 		r = upper_dir(v, l);
@@ -273,6 +277,7 @@ int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags)
 	default:
 		r = -EPERM; /* a device: the host's alone */
 	}
+	watch_heard(v, IN_ATTRIB | IN_CLOSE_WRITE);
 	return r;
 }
 
@@ -311,11 +316,13 @@ static enum bv_verdict job_done(struct bv_call *call, void *arg)
 	uint64_t size = quota_size((uint64_t)j->st.st_size);
 	bool placed = false;
 
+	v->copies--;
 	if (!call) {
 		quota_give(v, size, 1);
 		job_free(j);
 		return BV_PASS;
 	}
+	watch_quiet(v);
 	if (r == 0) {
 		struct loc l;
 
@@ -332,6 +339,7 @@ static enum bv_verdict job_done(struct bv_call *call, void *arg)
 	if (!placed)
 		quota_give(v, size, 1);
 	job_free(j);
+	watch_heard(v, IN_ATTRIB | IN_CLOSE_WRITE);
 	return r < 0 ? REPLY(v, call, r) : handler(v, call);
 }
 
@@ -345,12 +353,15 @@ enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l,
 	j->v = v;
 	j->handler = handler;
 	memcpy(j->path, l->path, l->len + 1);
+	watch_quiet(v);
 	int r = prepare(v, l, &j->blank, &j->src, &j->st);
+	watch_heard(v, 0);
 	if (r == 0)
 		r = quota_take(v, quota_size((uint64_t)j->st.st_size), 1);
 	if (r < 0) {
 		job_free(j);
 		return REPLY(v, call, r);
 	}
+	v->copies++;
 	return v->host->defer(call, 0, job_work, job_done, j);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "entry.h"
+#include "watch.h"
 
 /* ---- making ---- */
 
@@ -112,6 +113,8 @@ static int do_unlink(struct vfs *v, struct bv_call *call, int dirfd, uint64_t pt
 		r = -EISDIR; /* Linux's own errno where POSIX says EPERM, unlink(2) */
 	if (r == 0)
 		r = entry_unlink(v, call, &e.l);
+	if (r == 0)
+		watch_gone(v, &e.l, false);
 	loc_fini(&e.l);
 	return r;
 }
@@ -130,6 +133,8 @@ static int do_rmdir(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr
 		r = -ENOTDIR;
 	if (r == 0)
 		r = entry_rmdir(v, call, &e.l);
+	if (r == 0)
+		watch_gone(v, &e.l, true);
 	loc_fini(&e.l);
 	return r;
 }

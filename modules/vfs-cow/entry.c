@@ -3,6 +3,7 @@
 #include "entry.h"
 
 #include "quota.h"
+#include "watch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,6 +97,10 @@ static int make_at(struct vfs *v, struct bv_call *call, struct loc *l, const str
 		r = upper_created(v, l, m->is_dir);
 	if (r < 0 && !rw)
 		(void)unlinkat(dir, name, m->is_dir ? AT_REMOVEDIR : 0);
+	if (r == 0 && m->mask < 0)
+		watch_look(v); /* the link count first */
+	if (r == 0)
+		watch_made(v, l, m->is_dir);
 	return r;
 }
 
@@ -136,6 +141,8 @@ static int remove_merged(int parent, const char *name)
 static int remove_real(struct vfs *v, struct bv_call *call, struct loc *l, int flags)
 {
 	const char *name;
+
+	loc_let_go(l);
 	bv_autofd int dir = upper_parent_fd(v, l, &name);
 	int r = 0;
 
@@ -163,7 +170,9 @@ int entry_rmdir(struct vfs *v, struct bv_call *call, struct loc *l)
 			return empty < 0 ? empty : -ENOTEMPTY;
 	}
 	v->host->as_creds(NULL);
+	watch_quiet(v);
 	int r = l->view == V_LOWER ? 0 : remove_real(v, call, l, AT_REMOVEDIR);
+	watch_heard(v, 0);
 	return r < 0 ? r : upper_removed(v, l);
 }
 
@@ -184,6 +193,7 @@ int entry_unlink(struct vfs *v, struct bv_call *call, struct loc *l)
 	int r = quota_removal(v, dir, name);
 	if (r < 0)
 		return r;
+	loc_let_go(l);
 	/* The whiteout first: on a full disk the file stays, and the lower one is not laid bare. */
 	r = upper_removed(v, l);
 	if (r < 0 || unlinkat(dir, name, 0) == 0)

@@ -11,8 +11,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 
 #include "listing.h"
+#include "watch.h"
 
 #define MAX_ENTRIES 600
 #define MAX_BYTES (8 << 20)
@@ -145,16 +147,16 @@ int flatten(struct vfs *v, struct bv_call *call, struct loc *l)
 
 	/* What the walk finds and copies is the tree's business, whatever the guest itself may read. */
 	v->host->as_creds(NULL);
+	watch_quiet(v);
 	int r = flatten_dir(v, call, l, &b);
 	if (r == 0) {
 		b = (struct budget){.dry = false};
 		r = flatten_dir(v, call, l, &b);
 	}
+	watch_heard(v, IN_ATTRIB);
 	if (r < 0)
 		return r == -ENOMEM || r == -ENOSPC || r == -EDQUOT ? r : -EXDEV;
 	/* The descriptor the walk left is of the lower. */
-	if (l->path_fd >= 0)
-		close(l->path_fd);
-	l->path_fd = -1;
+	loc_let_go(l);
 	return 0;
 }

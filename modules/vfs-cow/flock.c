@@ -8,17 +8,15 @@
  * lock in the table that stands in somebody's way is looked after: does any guest still have that very
  * open file (kcmp(2))?
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/syscall.h>
 #include <time.h>
 
+#include "holders.h"
 #include "vfs.h"
 
 #define TIDY_AT 32 /* locks in the table: then those that have ended go */
@@ -33,7 +31,6 @@ struct key {
 struct held {
 	struct held *next;
 	struct key key;
-	struct stat file; /* what the open file is of: the host's object or its copy */
 	pid_t pid; /* who took it: the first to ask whether it is still there */
 	bool exclusive;
 	int fd; /* a duplicate: the same open file */
@@ -45,54 +42,6 @@ struct flocks {
 };
 
 /* ---- the table ---- */
-
-static bool same_file(pid_t pid, int theirs, int ours)
-{
-	long r = syscall(SYS_kcmp, (long)getpid(), (long)pid, KCMP_FILE, (unsigned long)ours,
-	                 (unsigned long)theirs);
-
-	return r == 0 ||
-	       (r < 0 && errno != ESRCH && errno != EBADF); /* who cannot be asked may have it */
-}
-
-static bool has_it(pid_t pid, const struct held *f)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	DIR *d = opendir(path);
-	const struct dirent *e;
-	bool found = false;
-
-	while (d && !found && (e = readdir(d))) {
-		struct stat st;
-
-		if (e->d_name[0] != '.' && fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
-		    st.st_dev == f->file.st_dev && st.st_ino == f->file.st_ino)
-			found = same_file(pid, atoi(e->d_name), f->fd);
-	}
-	if (d)
-		closedir(d);
-	return found;
-}
-
-static bool is_held(struct vfs *v, const struct held *f)
-{
-	if (v->host->is_guest(v->self, f->pid) == 1 && has_it(f->pid, f))
-		return true;
-	DIR *d = opendir("/proc");
-	const struct dirent *e;
-	bool found = !d;
-
-	while (d && !found && (e = readdir(d))) {
-		pid_t pid = atoi(e->d_name);
-
-		found = pid > 0 && v->host->is_guest(v->self, pid) == 1 && has_it(pid, f);
-	}
-	if (d)
-		closedir(d);
-	return found;
-}
 
 static void drop(struct vfs *v, struct held **at)
 {
@@ -115,7 +64,7 @@ static struct held **find(struct vfs *v, const struct key *key, int fd)
 	struct held **at = &v->flocks->first;
 
 	for (; *at; at = &(*at)->next)
-		if (same_key(&(*at)->key, key) && same_file(getpid(), fd, (*at)->fd))
+		if (same_key(&(*at)->key, key) && holders_same(fd, (*at)->fd) != 0)
 			break;
 	return at;
 }
@@ -127,11 +76,11 @@ static bool conflicts(struct vfs *v, const struct key *key, int fd, bool exclusi
 		struct held *f = *at;
 
 		if (!same_key(&f->key, key) || !(exclusive || f->exclusive) ||
-		    same_file(getpid(), fd, f->fd)) {
+		    holders_same(fd, f->fd) != 0) {
 			at = &f->next;
 			continue;
 		}
-		if (is_held(v, f))
+		if (holders_have(v, f->pid, f->fd))
 			return true;
 		drop(v, at);
 	}
@@ -146,7 +95,7 @@ static void tidy(struct vfs *v)
 	if (t->n < t->tidy_at)
 		return;
 	for (struct held **at = &t->first; *at;)
-		if (is_held(v, *at))
+		if (holders_have(v, (*at)->pid, (*at)->fd))
 			at = &(*at)->next;
 		else
 			drop(v, at);
@@ -168,9 +117,7 @@ static int add(struct vfs *v, pid_t pid, const struct key *key, int fd, bool exc
 	*f = (struct held){
 		.next = v->flocks->first, .key = *key, .pid = pid, .exclusive = exclusive};
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (f->fd < 0 || fstat(fd, &f->file) < 0) {
-		if (f->fd >= 0)
-			close(f->fd);
+	if (f->fd < 0) {
 		free(f);
 		return -ENOLCK;
 	}

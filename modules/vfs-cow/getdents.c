@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "listing.h"
+#include "watch.h"
 
 #define MAX_BUFFER 65536
 
@@ -182,6 +183,8 @@ static enum bv_verdict do_getdents(struct vfs *v, struct bv_call *call, bool old
 		r = -errno;
 	if (r == 0)
 		r = listing_needed(&l) ? read_ours(v, call, &l, fd, before, &o) : read_host(&l, &o);
+	if (r == 0 && listing_needed(&l))
+		watch_listed(v, &l);
 	if (r == 0 && o.len) {
 		r = v->host->mem_write(call, call->arg[1], o.buf, o.len);
 		if (r < 0)

@@ -18,6 +18,7 @@
 #include <sys/statfs.h>
 
 #include "listing.h"
+#include "watch.h"
 
 #define MAX_CACHED 8
 #define BIG 4096 /* entries; such a listing is kept only while it is being read */
@@ -442,7 +443,10 @@ int listing_get(struct vfs *v, struct bv_call *call, struct loc *l, struct listi
 			return 0;
 		}
 	}
-	return make(v, call, l, &low, &up, out);
+	watch_quiet(v);
+	r = make(v, call, l, &low, &up, out);
+	watch_heard(v, 0);
+	return r;
 }
 
 bool listing_recall(struct vfs *v, struct loc *l)

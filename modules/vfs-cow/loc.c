@@ -7,6 +7,13 @@
 
 #include "vfs.h"
 
+void loc_let_go(struct loc *l)
+{
+	if (l->path_fd >= 0)
+		close(l->path_fd);
+	l->path_fd = -1;
+}
+
 void loc_fini(struct loc *l)
 {
 	if (l->fd >= 0)

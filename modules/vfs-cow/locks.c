@@ -119,6 +119,7 @@ BV_SYSCALL(fcntl)
 	default:
 		return BV_PASS; /* another module's */
 	}
+	v->leases |= cmd == F_SETLEASE;
 	int r = vfs_loc_fd(v, call, (int)call->arg[0], &l);
 	if (r < 0)
 		return REPLY(v, call, r);

@@ -7,6 +7,7 @@
 #include <utime.h>
 
 #include "target.h"
+#include "watch.h"
 
 static unsigned walk_of(int flags)
 {
@@ -21,7 +22,10 @@ static int may_chmod(struct vfs *v, struct bv_call *call, struct target *t, cons
 	int r = S_ISLNK(t->st.st_mode) ? -EOPNOTSUPP : perm_owner(v, call, &t->st);
 
 	/* Set to what it is: no reason to copy a file of the host. */
-	return r == 0 && (t->st.st_mode & 07777) == *mode ? TARGET_DONE : r;
+	if (r < 0 || (t->st.st_mode & 07777) != *mode)
+		return r;
+	watch_touched(v, &t->l, S_ISDIR(t->st.st_mode));
+	return TARGET_DONE;
 }
 
 static int set_mode(struct vfs *v, struct bv_call *call, struct target *t, const void *arg)
@@ -87,7 +91,11 @@ static int may_chown(struct vfs *v, struct bv_call *call, struct target *t, cons
 	int r = perm_chown(v, call, &t->st, o->uid, o->gid);
 
 	/* Set to what it is, and there are no set-id bits that go: no reason to copy. */
-	return r == 0 && same && !(t->st.st_mode & 06000) ? TARGET_DONE : r;
+	if (r < 0 || !same || (t->st.st_mode & 06000))
+		return r;
+	if (o->uid != (uid_t)-1 || o->gid != (gid_t)-1)
+		watch_touched(v, &t->l, S_ISDIR(t->st.st_mode));
+	return TARGET_DONE;
 }
 
 static int set_owner(struct vfs *v, struct bv_call *call, struct target *t, const void *arg)

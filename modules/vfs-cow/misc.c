@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls by path that fit nowhere else: truncate, statfs, inotify_add_watch. */
+/* Calls by path that fit nowhere else: truncate, statfs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
@@ -62,9 +61,11 @@ static enum bv_verdict cut_later(struct vfs *v, struct bv_call *call, struct loc
 	return v->host->defer(call, BV_DEFER_SIGNALS | BV_DEFER_KEEP, cut_work, cut_done, c);
 }
 
-/* -EWOULDBLOCK: there is a lease on it. */
-static int cut_now(const char *path, off_t length)
+/* -EWOULDBLOCK: there is a lease on it.  Without one nobody shall see it opened (inotify(7)). */
+static int cut_now(const char *path, off_t length, bool leases)
 {
+	if (!leases)
+		return truncate(path, length) < 0 ? -errno : 0;
 	bv_autofd int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	return fd < 0 || ftruncate(fd, length) < 0 ? -errno : 0;
@@ -90,7 +91,7 @@ static int set_length(struct vfs *v, struct bv_call *call, struct loc *l, off_t 
 	if (r == 0)
 		r = v->host->as_guest(call);
 	if (r == 0)
-		r = cut_now(path, length);
+		r = cut_now(path, length, v->leases || l->view != V_UPPER);
 	v->host->as_creds(NULL);
 	if (counts && (new < old || r < 0))
 		quota_freed(v);
@@ -210,68 +211,9 @@ BV_SYSCALL(statfs)
 	return REPLY(v, call, r);
 }
 
-/*
- * A directory's changes made inside happen in its upper part; what the host does in the lower one
- * is seen only where the guest itself could change nothing.
- */
-static int watch_fd(struct vfs *v, struct bv_call *call, struct loc *l)
-{
-	if (S_ISDIR(l->st.st_mode) && (l->view == V_LOWER || l->view == V_MERGED) &&
-	    perm_access(v, call, l, W_OK | X_OK) == 0 && upper_dir(v, l) == 0)
-		return real_open(v, l, V_UPPER, O_PATH, 0);
-	return loc_open_path(v, l);
-}
-
-static int watch(struct vfs *v, struct bv_call *call, int in, struct loc *l, uint32_t mask)
-{
-	char path[FD_PATH_MAX];
-
-	if ((mask & IN_ONLYDIR) && !S_ISDIR(l->st.st_mode))
-		return -ENOTDIR;
-	int r = perm_access(v, call, l, R_OK);
-	if (r < 0)
-		return r;
-	bv_autofd int fd = watch_fd(v, call, l);
-	if (fd < 0)
-		return fd;
-	v->watched |= S_ISDIR(l->st.st_mode);
-	real_fd_path(path, fd);
-	r = v->host->as_guest(call);
-	/* Through our own magic link, which IN_DONT_FOLLOW would watch instead of the object. */
-	if (r == 0) {
-		r = inotify_add_watch(in, path, mask & ~(uint32_t)IN_DONT_FOLLOW);
-		r = r < 0 ? -errno : r;
-	}
-	v->host->as_creds(NULL);
-	return r;
-}
-
-/*
- * The watch is put on the real object, through a duplicate of the guest's inotify descriptor, so
- * that events need little help (whiteout_announce()).  Two things show: whiteouts of deleted host files are
- * entries of the upper, and a file that is copied up later is another one than the watch was put on.
- */
-BV_SYSCALL(inotify_add_watch)
-{
-	struct vfs *v = self;
-	struct loc l;
-	uint32_t mask = (uint32_t)call->arg[2];
-
-	bv_autofd int in = v->host->get_fd(call, (int)call->arg[0]);
-	if (in < 0)
-		return REPLY(v, call, in);
-	int r = vfs_walk_guest(v, call, AT_FDCWD, call->arg[1], W_PROBE | (mask & IN_DONT_FOLLOW ? W_NOFOLLOW : 0), &l);
-	if (r < 0)
-		return REPLY(v, call, r);
-	r = watch(v, call, in, &l, mask);
-	loc_fini(&l);
-	return REPLY(v, call, r);
-}
-
 const struct bv_handler misc_handlers[] = {
 	BV_ON(truncate, BV_SERVE),
 	BV_ON(statfs, BV_SERVE),
 	BV_ON(fstatfs, BV_SERVE),
-	BV_ON(inotify_add_watch, BV_SERVE),
 	{0},
 };

@@ -9,6 +9,7 @@
 #include "device.h"
 #include "fetch.h"
 #include "quota.h"
+#include "watch.h"
 
 static const struct bv_option options[] = {
 	{"upper", BV_OPT_STR, offsetof(struct conf, upper), "tmp:", NULL,
@@ -60,11 +61,11 @@ static const struct bv_option options[] = {
 };
 
 static const struct handler_table tables[] = {
-	{open_handlers}, {stat_handlers},  {dir_handlers},   {rename_handlers},
-	{link_handlers}, {meta_handlers},  {xattr_handlers}, {getdents_handlers},
-	{exec_handlers}, {cwd_handlers},   {misc_handlers},  {fileattr_handlers},
-	{lock_handlers}, {flock_handlers}, {quota_handlers}, {checkpoint_handlers},
-	{NULL},
+	{open_handlers},  {stat_handlers},  {dir_handlers},   {rename_handlers},
+	{link_handlers},  {meta_handlers},  {xattr_handlers}, {getdents_handlers},
+	{exec_handlers},  {cwd_handlers},   {misc_handlers},  {fileattr_handlers},
+	{lock_handlers},  {flock_handlers}, {quota_handlers}, {checkpoint_handlers},
+	{watch_handlers}, {NULL},
 };
 
 static void free_mounts(struct vfs *v)
@@ -88,6 +89,7 @@ static void fini(void *self)
 	if (!v)
 		return;
 	listing_free_all(v);
+	watch_free(v);
 	exec_fini(v);
 	quota_fini(v);
 	flock_free(v);
@@ -165,20 +167,28 @@ static int init(struct bv_self *host_self, const struct bv_host *host, const voi
 	return 0;
 }
 
+static void task_exit(void *self, struct bv_task *task)
+{
+	struct vfs *v = self;
+
+	watch_left(v, v->host->task_pid(task));
+}
+
 static const char *const provides[] = {BV_VFS_SERVICE, BV_STORE_SERVICE, BV_REVIEW_SERVICE, NULL};
 
 BV_MODULE_EXPORT const struct bv_module bvisor_module = {
-    .head = BV_HEAD(MODULE, struct bv_module),
-    .name = "vfs-cow",
-    .version = "0.1.0",
-    .provides = provides,
-    .options = options,
-    .n_options = BV_ROWS(options),
-    .option_size = sizeof(struct bv_option),
-    .need_size = sizeof(struct bv_need),
-    .handler_size = sizeof(struct bv_handler),
-    .rule_size = sizeof(struct bv_rule),
-    .conf_size = sizeof(struct conf),
-    .init = init,
-    .fini = fini,
+	.head = BV_HEAD(MODULE, struct bv_module),
+	.name = "vfs-cow",
+	.version = "0.1.0",
+	.provides = provides,
+	.options = options,
+	.n_options = BV_ROWS(options),
+	.option_size = sizeof(struct bv_option),
+	.need_size = sizeof(struct bv_need),
+	.handler_size = sizeof(struct bv_handler),
+	.rule_size = sizeof(struct bv_rule),
+	.conf_size = sizeof(struct conf),
+	.init = init,
+	.fini = fini,
+	.task_exit = task_exit,
 };

@@ -12,7 +12,7 @@
 #include "device.h"
 #include "fetch.h"
 #include "quota.h"
-#include "vfs.h"
+#include "watch.h"
 #include "who.h"
 
 /* VALID_OPEN_FLAGS of the kernel; open(2) ignores others, openat2(2) refuses them.  O_LARGEFILE is
@@ -42,6 +42,7 @@ static enum bv_verdict give(const struct request *q, int fd)
 {
 	if (fd < 0)
 		return REPLY(q->v, q->call, fd);
+	watch_look(q->v);
 	return q->v->host->reply_fd(q->call, fd, (unsigned)q->flags & O_CLOEXEC);
 }
 
@@ -345,6 +346,8 @@ static enum bv_verdict create(const struct request *q, struct loc *l)
 		(void)unlinkat(dir, name, 0);
 		(void)upper_removed(v, l);
 	}
+	if (n >= 0)
+		watch_made(v, l, false);
 	return REPLY(v, q->call, n);
 }
 

@@ -12,6 +12,7 @@
 #include "entry.h"
 #include "flatten.h"
 #include "quota.h"
+#include "watch.h"
 
 #define NOTHING_TO_DO 2
 
@@ -122,12 +123,14 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 {
 	const char *from_name, *to_name;
 	bool rw = from->l.dir_view == V_RW, exchange = flags & RENAME_EXCHANGE;
-	bool to_dir = to->l.probed && is_dir(to);
+	bool replaces = to->l.probed, to_dir = replaces && is_dir(to);
 	int r = 0;
 
 	/* An empty directory with a lower part goes first; it leaves a whiteout to build on. */
-	if (to_dir && !exchange && has_lower_part(to))
+	if (to_dir && !exchange && has_lower_part(to)) {
+		watch_cleared(v, &to->l);
 		r = entry_rmdir(v, call, &to->l);
+	}
 	if (r < 0)
 		return r;
 	v->host->as_creds(NULL);
@@ -139,6 +142,7 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 		return to_fd;
 	if (rw)
 		r = v->host->as_guest(call);
+	loc_let_go(&to->l);
 	if (r == 0 && !rw && !exchange && to->l.probed && to->l.view == V_UPPER)
 		r = quota_removal(v, to_fd, to_name);
 	/* RENAME_NOREPLACE was decided on the virtual tree; in an rw mount the host decides again. */
@@ -157,6 +161,10 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 	r = upper_created(v, &to->l, is_dir(from));
 	if (r == 0)
 		r = exchange ? upper_created(v, &from->l, to_dir) : upper_removed(v, &from->l);
+	if (r == 0 && exchange)
+		watch_swapped(v, &from->l, is_dir(from), &to->l, to_dir);
+	else if (r == 0)
+		watch_moved(v, &from->l, is_dir(from), &to->l, replaces);
 	return r;
 }
 

@@ -141,15 +141,6 @@ static int entry(struct scan *s, struct node *parent, struct mount *mount, const
 	n = tree_add(parent, name, strlen(name));
 	if (!n)
 		return -ENOMEM;
-	if (covered && S_ISREG(high.st_mode) && high.st_nlink > 1) {
-		const char *base;
-		bv_autofd int dir = real_parent(s->v, &s->l, V_UPPER, O_PATH, &base);
-
-		if (dir >= 0 && whiteout_announced(dir, name, &high)) {
-			n->state = N_WHITEOUT;
-			return unlinkat(dir, name, 0) < 0 ? -errno : 0;
-		}
-	}
 	if (S_ISDIR(high.st_mode) && !covered && lower && S_ISDIR(low.st_mode)) {
 		n->state = N_MERGED;
 		bv_autofd int low_fd = real_open(s->v, &s->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);

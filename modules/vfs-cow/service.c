@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fetch.h"
+#include "watch.h"
 
 static struct vfs *vfs_of(const struct bv_vfs *svc)
 {
@@ -189,7 +190,10 @@ static int svc_created(const struct bv_vfs *svc, const struct bv_vfs_where *wher
 	l.node = s.node;
 	l.mount = s.mount;
 	l.view = s.view;
-	return upper_created(v, &l, false);
+	int r = upper_created(v, &l, false);
+	if (r == 0)
+		watch_made(v, &l, false);
+	return r;
 }
 
 static int svc_instead(const struct bv_vfs *svc, struct bv_self *self, const char *path,

@@ -5,6 +5,7 @@
  * descriptor, and the descriptor is replaced by one of the copy.
  */
 #include "target.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -169,8 +170,10 @@ int target_replace_fd(struct vfs *v, struct bv_call *call, const struct loc *l, 
 
 	if (flags < 0 || (flags & O_PATH))
 		return 0;
+	watch_quiet(v);
 	bv_autofd int fd =
 		real_open(v, l, V_UPPER, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
+	watch_heard(v, 0);
 	if (fd < 0)
 		return fd;
 	off_t at = lseek(old, 0, SEEK_CUR);

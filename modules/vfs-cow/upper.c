@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 
 #include "origin.h"
 #include "quota.h"
+#include "watch.h"
 #include "whiteout.h"
 #include "who.h"
 
@@ -83,9 +85,12 @@ static int mirror(struct vfs *v, const char *path, size_t len)
 				parent = tree_find(v->root, l->path);
 				*slash = '/';
 			}
+			watch_quiet(v);
 			int r = mirror_one(v, l, parent, name);
+			watch_heard(v, IN_ATTRIB);
 			if (r < 0)
 				return r;
+			watch_copied(v, l);
 			s.node = tree_find(v->root, l->path);
 			s.view = V_MERGED;
 			break;
@@ -246,8 +251,6 @@ int upper_removed(struct vfs *v, struct loc *l)
 	struct stat low;
 	bool lower = real_lower_has(v, l, &low);
 	struct node *n = tree_find(v->root, l->path);
-	/* What was in the upper has been removed there, which who watches has seen. */
-	bool unseen = v->watched && lower && !S_ISDIR(low.st_mode) && (!n || n->state != N_UPPER);
 	if (lower)
 		origin_note(v, l->path, &low);
 	/* Where nothing lower was ever hidden there is no whiteout to take away either. */
@@ -264,8 +267,6 @@ int upper_removed(struct vfs *v, struct loc *l)
 			whiteout_drop(dir, name);
 		if (r < 0)
 			return r;
-		if (unseen)
-			whiteout_announce(dir, name);
 	}
 	name = strrchr(l->path, '/') + 1;
 	parent = parent_node(v, l);

@@ -160,7 +160,9 @@ struct vfs {
 	struct origin *origins; /* origin.c */
 	int origin_fd;          /* their file, when keeps_origins */
 	bool keeps_origins;
-	bool watched; /* a guest has put a watch on a directory */
+	bool leases; /* a guest has asked for one, fcntl(2): then an open may have to wait */
+	unsigned copies; /* workers are at them (copyup.c) */
+	struct watching *watching; /* watch.h; NULL: nobody watches what may have two parts */
 	struct bv_store svc_store;
 	struct bv_review svc_review;
 };
@@ -239,6 +241,8 @@ bool spot_shows(const struct node *dir, const char *name, size_t len);
 int loc_from_fd(struct vfs *v, struct loc *l);
 
 /* ---- walk.c ---- */
+/* Drops the descriptor that a probe left: an object without a name lives as long as that. */
+void loc_let_go(struct loc *l); /* loc.c */
 /* Resolves `path` (our copy).  On success the caller calls loc_fini. 0 or -errno. */
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l);
 void loc_fini(struct loc *l);
@@ -379,7 +383,8 @@ struct handler_table {
 };
 extern const struct bv_handler open_handlers[], stat_handlers[], dir_handlers[], rename_handlers[],
 	link_handlers[], meta_handlers[], xattr_handlers[], getdents_handlers[], exec_handlers[],
-	cwd_handlers[], misc_handlers[], fileattr_handlers[], lock_handlers[], flock_handlers[];
+	cwd_handlers[], misc_handlers[], fileattr_handlers[], lock_handlers[], flock_handlers[],
+	watch_handlers[];
 int lock_rules(struct vfs *v); /* locks.c */
 void flock_free(struct vfs *v); /* flock.c */
 
@@ -388,8 +393,12 @@ enum bv_verdict quota_reply(struct vfs *v, struct bv_call *call); /* quota.c */
 /* Policy refused what l names, or, without l, what was walked last: told, if somebody audits. */
 void vfs_refused(struct vfs *v, struct bv_call *call, int err,
                  const struct loc *l); /* walk_start.c */
+void watch_look(struct vfs *v); /* watch.h */
 static inline enum bv_verdict vfs_reply(struct vfs *v, struct bv_call *call, int64_t r)
 {
+	/* Who watches files has the events of a call before its caller goes on. */
+	if (v->watching)
+		watch_look(v);
 	if (r == -EROFS && v->named)
 		vfs_refused(v, call, EROFS, NULL);
 	return r == -ENOSPC && v->quota ? quota_reply(v, call) : v->host->reply(call, r);

@@ -53,25 +53,6 @@ void whiteout_drop(int dir, const char *name)
 	(void)unlinkat(dir, file, 0);
 }
 
-void whiteout_announce(int dir, const char *name)
-{
-	char file[NAME_MAX + 1];
-
-	file_name(name, file);
-	if (linkat(dir, file, dir, name, 0) == 0)
-		(void)unlinkat(dir, name, 0);
-}
-
-bool whiteout_announced(int dir, const char *name, const struct stat *st)
-{
-	char file[NAME_MAX + 1];
-	struct stat whiteout;
-
-	file_name(name, file);
-	return st->st_nlink > 1 && fstatat(dir, file, &whiteout, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       whiteout.st_ino == st->st_ino && whiteout.st_dev == st->st_dev;
-}
-
 bool whiteout_looks_real(int dir, const char *file)
 {
 	struct stat st;

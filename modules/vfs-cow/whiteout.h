@@ -11,11 +11,6 @@
 
 /* In the directory dir, of the entry `name`.  0 or -errno. */
 int whiteout_make(int dir, const char *name);
-/* Lets who watches the directory (inotify) see that the name, of which there is a whiteout, was deleted: for a
- * moment it is there as another name of the whiteout. */
-void whiteout_announce(int dir, const char *name);
-/* Is name that, left by a supervisor that was killed in this moment? */
-bool whiteout_announced(int dir, const char *name, const struct stat *st);
 void whiteout_drop(int dir, const char *name);
 bool whiteout_there(int dir, const char *name);
 /* For who does not know whether the directory is merged: below one that is the upper's alone a guest may

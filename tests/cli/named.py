@@ -177,17 +177,6 @@ ok(changes("s") == {"closed": "A", "closed/er": "A", "closed/er/f": "A", "dir": 
 check("and stay closed", sh("s", "stat -c %a closed dir old"), 0, b"0\n500\n0\n")
 check("a sandbox with them can be removed", run("rm", "s"), 0)
 
-# Killed while it let watchers see that a file was deleted: the name is there as a link of its whiteout.
-fresh()
-sh("s", "rm b")
-inside = f"{layers}/s/upper{repo}"
-os.link(f"{inside}/.wh.b", f"{inside}/b")
-ok(changes("s") == {"b": "D"}, "a deletion that was being told of is one", [changes("s")])
-os.path.lexists(f"{inside}/b") or os.link(f"{inside}/.wh.b", f"{inside}/b")
-check("also for the next run", sh("s", "ls b 2>&1 | grep -c such"), 0, b"1\n")
-ok(not os.path.lexists(f"{inside}/b"), "which takes it away")
-check("and goes again", run("rm", "s"), 0)
-
 # Snapshots and forks.
 fresh()
 sh("s", "echo 1 >v; rm b; chmod 700 dir; ln v w; mkfifo p; truncate -s 1M hole; setfattr -n user.x -v y v 2>/dev/null; rm -r old; mkdir old")

@@ -6,6 +6,8 @@
  *   fsd gen SEED N           prints N random operations, one a line; none depends on a result of
  *                            another, so any subset is a test as well
  *   fsd run OPS DIR          carries them out in DIR and prints what each of them gave, then the tree
+ *   fsd watch OPS DIR EVENTS the same, with what a watch of everything there for EVENTS (inotify(7), as a
+ *                            number) saw of each
  *
  * Two processes take turns, each with descriptors, working directory and umask of its own.  What is
  * printed is what must be the same on any Linux: no inode numbers, no current times, no order of
@@ -105,7 +107,7 @@ static void dump(const char *path, int depth)
 	}
 }
 
-static int run(const char *ops, const char *dir)
+static int run(const char *ops, const char *dir, uint32_t events)
 {
 	int down[2], back[2];
 	char line[LINE * 2], text[LINE * 2], top[PATH_MAX];
@@ -115,6 +117,8 @@ static int run(const char *ops, const char *dir)
 	if (!f || chdir(dir) < 0 || !getcwd(top, sizeof(top)) || pipe2(down, O_CLOEXEC) < 0 || pipe2(back, O_CLOEXEC) < 0)
 		die(ops);
 	ops_begin(top);
+	if (events)
+		watch_begin(top, events);
 	umask(022);
 	signal(SIGPIPE, SIG_IGN); /* FIFOs without a reader */
 	pid_t child = fork();
@@ -137,11 +141,13 @@ static int run(const char *ops, const char *dir)
 
 			if (write(down[1], line + 2, strlen(line + 2)) < 0 || !fgets(got, sizeof(got), answer))
 				die("the other process");
-			fputs(got, stdout);
+			printf("%.*s", (int)strcspn(got, "\n"), got);
 		} else {
 			perform(line + 2);
-			printf("%.*s\n", (int)out_len, out);
+			printf("%.*s", (int)out_len, out);
 		}
+		watch_show(stdout);
+		putchar('\n');
 	}
 	close(down[1]);
 	waitpid(child, NULL, 0);
@@ -206,7 +212,9 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "gen"))
 		return generate(strtoull(argv[2], NULL, 10), (unsigned)atoi(argv[3]));
 	if (argc == 4 && !strcmp(argv[1], "run"))
-		return run(argv[2], argv[3]);
-	fprintf(stderr, "usage: fsd tree DIR | gen SEED N | run OPS DIR\n");
+		return run(argv[2], argv[3], 0);
+	if (argc == 5 && !strcmp(argv[1], "watch"))
+		return run(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 0));
+	fprintf(stderr, "usage: fsd tree DIR | gen SEED N | run OPS DIR | watch OPS DIR EVENTS\n");
 	return 2;
 }

@@ -4,6 +4,7 @@
 /* The parts of the differential tester's guest, see fsd.c. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define SLOTS 8
@@ -27,5 +28,11 @@ void say_stat(int r, const struct stat *st);
 const char *err(void);
 uint32_t hash(const void *data, size_t n);
 int by_text(const void *a, const void *b);
+
+/* ---- fsd_watch.c ---- */
+/* From now on everything below top is watched for these events (IN_*). */
+void watch_begin(const char *top, uint32_t events);
+/* What was seen since; f NULL: of no interest. */
+void watch_show(FILE *f);
 
 #endif

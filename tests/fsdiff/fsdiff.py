@@ -41,9 +41,20 @@ def known(line, other):
                for o, n, i, _ in KNOWN)
 
 
+def told_known(a, b):
+    """
+    With watches: two links of one file that change places with something tell of it in another order, and
+    a directory of the host that was moved does not tell when a descriptor from before is closed.
+    """
+    op, inside = a.partition(" = ")[0], b.partition(" = ")[0]
+    if op == inside and re.search(r" rename2 .* 2$", op):
+        return sorted(re.findall(r"\[.*?\]", a)) == sorted(re.findall(r"\[.*?\]", b))
+    return re.sub(r" \[\d+ 40000010 [^]]*\]", "", a) == b
+
+
 class Tester:
-    def __init__(self, bvisor, fsd, work):
-        self.bvisor, self.fsd, self.work = bvisor, fsd, work
+    def __init__(self, bvisor, fsd, work, events):
+        self.bvisor, self.fsd, self.work, self.events = bvisor, fsd, work, events
         self.env = dict(os.environ, XDG_STATE_HOME=os.path.join(work, "state"))
 
     def fresh(self, place, make=True):
@@ -59,7 +70,9 @@ class Tester:
         return tree
 
     def gen(self, seed, n):
-        return subprocess.run([self.fsd, "gen", str(seed), str(n)], check=True, capture_output=True, text=True).stdout.splitlines(True)
+        ops = subprocess.run([self.fsd, "gen", str(seed), str(n)], check=True, capture_output=True, text=True).stdout.splitlines(True)
+        # A lock of the host's file is kept with a duplicate of the descriptor, whose last close is then not seen.
+        return [o for o in ops if not (self.events and " flock " in o)]
 
     def write(self, name, ops):
         path = os.path.join(self.work, name)
@@ -93,16 +106,17 @@ class Tester:
                 self.must("fork", f"g{generation}@t", f"g{generation + 1}")
         if first:
             box += ["--name", f"g{len(first) if mode == 'stacked' else 0}"]
-        run = [self.fsd, "run", path, inside]
+        what = "watch" if self.events else "run"
+        run = [self.fsd, what, path, inside, *self.events]
         if mode == "upper":
             run = ["sh", "-c", '"$1" tree "$4" && exec "$@"', "sh", *run]
-        return self.run([self.fsd, "run", path, native]), self.run([*box, "--", *run])
+        return self.run([self.fsd, what, path, native, *self.events]), self.run([*box, "--", *run])
 
     def differ(self, mode, first, ops):
         """The first line that differs, with its number; None."""
         native, inside = self.both(mode, first, ops)
         for i, (a, b) in enumerate(zip(native + [""] * len(inside), inside + [""] * len(native))):
-            if a != b and not known(a, b):
+            if a != b and not known(a, b) and not (self.events and told_known(a, b)):
                 return i, a, b
         return None
 
@@ -137,6 +151,7 @@ def main():
     ap.add_argument("--length", type=int, default=1000, help="operations of one sequence")
     ap.add_argument("--seed", type=int, default=1, help="the first one")
     ap.add_argument("--modes", default="lower,kept,stacked,upper")
+    ap.add_argument("--watch", metavar="EVENTS", help="with a watch of everything for these inotify(7) events, a number")
     ap.add_argument("--failures", type=int, default=5, help="stop after so many")
     ap.add_argument("--shrink", type=int, default=60, help="seconds to shrink each")
     args = ap.parse_args()
@@ -145,7 +160,7 @@ def main():
     work = harness.workdir(args.build)
     os.chmod(work, 0o755)
     fsd = shutil.copy2(args.fsd, os.path.join(work, "fsd"))
-    t = Tester(harness.bvisor(args), fsd, work)
+    t = Tester(harness.bvisor(args), fsd, work, [args.watch] if args.watch else [])
     modes = args.modes.split(",")
     each = max(args.ops // args.length // len(modes), 1)
     for mode in modes:

@@ -89,6 +89,23 @@ static void links(void)
 	}
 }
 
+/* For fs_watch. */
+static void watched(void)
+{
+	static const char *const dirs[] = {"w",          "w/dir",      "w/dir/sub",
+	                                   "w/dir/deep", "w/other",    "w/num",
+	                                   "w/ends",     "w/ends/sub", "w/ends/empty"};
+	static const char *const files[] = {
+		"w/dir/x",     "w/dir/y",   "w/dir/z",      "w/dir/kept", "w/dir/r",
+		"w/dir/sub/s", "w/other/o", "w/other/p",    "w/other/q",  "w/file",
+		"w/num/a",     "w/num/b",   "w/ends/sub/f", "w/ends/gone"};
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
+		dir(dirs[i], 0755);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		file(files[i], 0644, files[i]);
+}
+
 static void make(const char *at)
 {
 	char name[NAME_MAX + 1];
@@ -124,6 +141,7 @@ static void make(const char *at)
 	dir("emptydir", 0755);
 	dir("other", 0755);
 	file("other/x", 0644, "other x\n");
+	watched();
 	dir("sticky", 01777);
 	dir("setgid", 02775);
 	dir("closed", 0000);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,8 @@ struct fake {
 	char *strings[256]; /* owned option values */
 	size_t n_strings;
 	int proc_fd; /* what host->proc_fd() lent last, or -1 */
+	int watched; /* what host->on_readable() was given, with its function */
+	void (*readable)(void *self);
 };
 
 /* The call that a handler sees, with room for the answer behind it. */
@@ -293,6 +296,23 @@ static void report(struct bv_self *self, struct bv_call *call, unsigned kind, in
 	         what ? what : "");
 }
 
+static int on_readable(struct bv_self *self, int fd, void (*fn)(void *self))
+{
+	self->fake->watched = fd;
+	self->fake->readable = fn;
+	return 0;
+}
+
+int fake_look(struct fake *f)
+{
+	struct pollfd p = {.fd = f->watched, .events = POLLIN};
+	int can = f->readable && poll(&p, 1, 0) == 1;
+
+	if (can)
+		f->readable(f->state);
+	return can;
+}
+
 const char *fake_reported(struct fake *f)
 {
 	return f->reported;
@@ -344,6 +364,7 @@ static const struct bv_host host = {
 	.features = features,
 	.proc_fd = proc_fd,
 	.report = report,
+	.on_readable = on_readable,
 };
 
 /* ---- options ---- */

@@ -41,6 +41,9 @@ void fake_exit(struct fake *f, int pid);
 const struct bv_head *fake_service(struct fake *f, const char *name);
 /* What the module last told host->report: "denied NAME ERRNO WHAT", or "limit ..."; "" before. */
 const char *fake_reported(struct fake *f);
+/* One turn of the loop: when the descriptor last given to host->on_readable can be read, its function is
+ * called.  Was it? */
+int fake_look(struct fake *f);
 /* Runs fini and frees. NULL is fine. */
 void fake_stop(struct fake *f);
 
