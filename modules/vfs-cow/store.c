@@ -4,10 +4,14 @@
  * scheme, the built-in `tmp` and `local` or one that a module adds.
  */
 #include <errno.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 
 #include "fetch.h"
 #include "origin.h"
@@ -91,6 +95,19 @@ const struct bv_store store_service = {
 	.head = BV_HEAD(SERVICE, struct bv_store),
 	.find = svc_find,
 };
+
+void store_spread(int dir)
+{
+	struct statfs fs;
+	int flags;
+
+	/* What cannot be had is done without. */
+	if (fstatfs(dir, &fs) == 0 && fs.f_type == EXT4_SUPER_MAGIC &&
+	    ioctl(dir, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
+		flags |= FS_TOPDIR_FL;
+		(void)ioctl(dir, FS_IOC_SETFLAGS, &flags);
+	}
+}
 
 static int fail(struct vfs *v, int err, const char *why)
 {

@@ -20,6 +20,12 @@ struct store_why {
 
 /* Sets the sentence, with strerror(err) at its end; returns -err. */
 __attribute__((format(printf, 3, 4))) int store_fail(struct store_why *t, int err, const char *fmt, ...);
+/*
+ * Whether ext4 shall spread what is made in the directory over the disk: it looks for a free inode near
+ * the parent and passes those that were removed within minutes one by one, so where sandboxes come and
+ * go in one place each makes files slower than the one before (chattr(1), T).
+ */
+void store_spread(int dir);
 /* Whether a layer of the `local` store may be called so. */
 bool store_name_valid(const char *name);
 

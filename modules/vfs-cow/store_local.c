@@ -111,6 +111,8 @@ int local_sandboxes(struct store_why *t, bool create, char *path, size_t size)
 	bv_autofd int fd = openat(base, "sandboxes", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return store_fail(t, errno, "%s/sandboxes", state);
+	if (create)
+		store_spread(fd);
 	/* Guests' descriptors show real paths: the layer's has to be one, to be told from the host's. */
 	real_fd_path(link, fd);
 	ssize_t n = path ? readlink(link, path, size - 1) : 0;

@@ -72,6 +72,7 @@ static int base_open(struct store_why *t, const char *where, char *path, size_t 
 		return store_fail(t, EPERM, "%s belongs to somebody else or can be written by others", path);
 	if ((st.st_mode & 0777) != dir_mode() && fchmod(fd, dir_mode()) < 0)
 		return store_fail(t, errno, "%s", path);
+	store_spread(fd);
 	return bv_take_fd(&fd);
 }
 

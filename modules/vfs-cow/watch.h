@@ -61,6 +61,7 @@ struct watching {
 	int dir; /* where the stand-ins are */
 	char *path; /* of that directory */
 	unsigned last_id;
+	bool spare_dir; /* there is one to be moved to where an entry is needed */
 	struct instance *instances;
 	struct object *objects;
 	struct side *sides;
@@ -116,6 +117,8 @@ void watch_release(struct watching *g, struct object *o);
 int stand_in_make(struct watching *g, struct watch *w);
 /* w is over: it and its stand-in go; with `unwatch` the guest's watch too. */
 void stand_in_free(struct watching *g, struct watch *w, bool unwatch);
+/* What they have in common. */
+void stand_in_spares_free(struct watching *g);
 /* Every watch of o that asked for it gets the event: one IN_* bit, with IN_ISDIR when name is of a
  * directory, and IN_EXCL_UNLINK when it has no name any more (see inotify(7)).  name NULL: of o itself.
  * IN_DELETE_SELF ends the watches. */

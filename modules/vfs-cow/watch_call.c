@@ -133,6 +133,7 @@ void watch_free(struct vfs *v)
 	while (g->instances)
 		instance_free(g, &g->instances);
 	(void)v->host->on_readable(v->self, g->fd, NULL);
+	stand_in_spares_free(g);
 	(void)rmdir(g->path);
 	whole_free(g);
 	v->watching = NULL;

@@ -16,7 +16,9 @@
 
 #define IDLE IN_DELETE_SELF /* it is removed last, when nobody watches */
 #define REL_MAX (NAME_MAX + 16)
-#define SPARE "spare" /* where what is moved comes from, or goes to */
+#define AWAY "away" /* where what is moved comes from, or goes to */
+#define SPARE_FILE "file"
+#define SPARE_DIR "dir"
 
 static bool wants(const struct watch *w, uint32_t event)
 {
@@ -38,9 +40,44 @@ static int make(const struct watching *g, const char *rel, bool is_dir)
 	return r < 0 ? -errno : 0;
 }
 
+/*
+ * Entries come and go with each event, and making and removing as many inodes is slow: ext4 looks
+ * long for one that was not removed lately.  So an entry is one more name of the one file, or the one
+ * directory moved there.
+ */
+static int put(struct watching *g, const char *rel, bool is_dir)
+{
+	if (is_dir && g->spare_dir && renameat(g->dir, SPARE_DIR, g->dir, rel) == 0) {
+		g->spare_dir = false;
+		return 0;
+	}
+	if (is_dir)
+		return make(g, rel, true);
+	if (linkat(g->dir, SPARE_FILE, g->dir, rel, 0) == 0)
+		return 0;
+	if (errno == ENOENT && make(g, SPARE_FILE, false) == 0 &&
+	    linkat(g->dir, SPARE_FILE, g->dir, rel, 0) == 0)
+		return 0;
+	return make(g, rel, false); /* a filesystem without links */
+}
+
 static void drop(const struct watching *g, const char *rel, bool is_dir)
 {
 	(void)unlinkat(g->dir, rel, is_dir ? AT_REMOVEDIR : 0);
+}
+
+static void put_away(struct watching *g, const char *rel, bool is_dir)
+{
+	if (is_dir && !g->spare_dir && renameat(g->dir, rel, g->dir, SPARE_DIR) == 0)
+		g->spare_dir = true;
+	else
+		drop(g, rel, is_dir);
+}
+
+void stand_in_spares_free(struct watching *g)
+{
+	drop(g, SPARE_FILE, false);
+	drop(g, SPARE_DIR, true);
 }
 
 /* What the guest's watch of its stand-in waits for.  The kernel knows a watch by what it is of, so
@@ -133,7 +170,7 @@ static bool act(struct watching *g, struct watch *w, const char *rel, uint32_t e
 	}
 	switch (event & IN_ALL_EVENTS) {
 	case IN_CREATE:
-		(void)make(g, rel, is_dir);
+		(void)(is_dir ? make(g, rel, true) : put(g, rel, false));
 		break;
 	case IN_DELETE:
 		drop(g, rel, is_dir);
@@ -180,11 +217,11 @@ static void tell_one(struct watching *g, struct watch *w, uint32_t event, const 
 	char rel[REL_MAX];
 
 	name_of(w, name, rel);
-	if (name && !makes && make(g, rel, is_dir) < 0)
+	if (name && !makes && put(g, rel, is_dir) < 0)
 		return;
 	bool lasts = act(g, w, rel, event);
 	if (name && !removes)
-		drop(g, rel, is_dir);
+		put_away(g, rel, is_dir);
 	if (!lasts)
 		stand_in_free(g, w, false);
 }
@@ -229,7 +266,7 @@ static void move_one(struct watching *g, struct watch *from, const char *old, st
 {
 	uint32_t out = from && wants(from, IN_MOVED_FROM) ? IN_MOVED_FROM : 0;
 	uint32_t in = to && wants(to, IN_MOVED_TO) ? IN_MOVED_TO : 0;
-	char source[REL_MAX] = SPARE, target[REL_MAX] = SPARE;
+	char source[REL_MAX] = AWAY, target[REL_MAX] = AWAY;
 
 	if (!out && !in)
 		return;
@@ -237,7 +274,7 @@ static void move_one(struct watching *g, struct watch *from, const char *old, st
 		name_of(from, old, source);
 	if (in)
 		name_of(to, new, target);
-	if (make(g, source, is_dir) < 0)
+	if (put(g, source, is_dir) < 0)
 		return;
 	bool both = from == to && out && in;
 	if (out)
@@ -246,7 +283,7 @@ static void move_one(struct watching *g, struct watch *from, const char *old, st
 		(void)arm(g, to, in);
 	bool moved = renameat(g->dir, source, g->dir, target) == 0;
 	bool from_lasts = !out || settle(g, from), to_lasts = !in || both || settle(g, to);
-	drop(g, moved ? target : source, is_dir);
+	put_away(g, moved ? target : source, is_dir);
 	if (!from_lasts)
 		stand_in_free(g, from, false);
 	if (!to_lasts)
