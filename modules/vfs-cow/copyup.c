@@ -277,7 +277,7 @@ int copyup(struct vfs *v, struct bv_call *call, struct loc *l, unsigned flags)
 	default:
 		r = -EPERM; /* a device: the host's alone */
 	}
-	watch_heard(v, IN_ATTRIB | IN_CLOSE_WRITE);
+	watch_heard(v, l->path, IN_ATTRIB | IN_CLOSE_WRITE);
 	return r;
 }
 
@@ -297,11 +297,16 @@ static void job_work(void *arg)
 	j->result = file_copy(j->src, j->blank.fd, j->st.st_size);
 }
 
-static void job_free(struct job *j)
+static void job_settled(struct job *j)
 {
 	blank_fini(&j->blank);
 	if (j->src >= 0)
 		close(j->src);
+}
+
+static void job_free(struct job *j)
+{
+	job_settled(j);
 	free(j);
 }
 
@@ -338,8 +343,9 @@ static enum bv_verdict job_done(struct bv_call *call, void *arg)
 	}
 	if (!placed)
 		quota_give(v, size, 1);
-	job_free(j);
-	watch_heard(v, IN_ATTRIB | IN_CLOSE_WRITE);
+	job_settled(j);
+	watch_heard(v, j->path, IN_ATTRIB | IN_CLOSE_WRITE);
+	free(j);
 	return r < 0 ? REPLY(v, call, r) : handler(v, call);
 }
 
@@ -355,7 +361,7 @@ enum bv_verdict copyup_defer(struct vfs *v, struct bv_call *call, struct loc *l,
 	memcpy(j->path, l->path, l->len + 1);
 	watch_quiet(v);
 	int r = prepare(v, l, &j->blank, &j->src, &j->st);
-	watch_heard(v, 0);
+	watch_heard(v, NULL, 0);
 	if (r == 0)
 		r = quota_take(v, quota_size((uint64_t)j->st.st_size), 1);
 	if (r < 0) {

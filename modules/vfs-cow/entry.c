@@ -172,7 +172,7 @@ int entry_rmdir(struct vfs *v, struct bv_call *call, struct loc *l)
 	v->host->as_creds(NULL);
 	watch_quiet(v);
 	int r = l->view == V_LOWER ? 0 : remove_real(v, call, l, AT_REMOVEDIR);
-	watch_heard(v, 0);
+	watch_heard(v, NULL, 0);
 	return r < 0 ? r : upper_removed(v, l);
 }
 

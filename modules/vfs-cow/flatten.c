@@ -153,7 +153,7 @@ int flatten(struct vfs *v, struct bv_call *call, struct loc *l)
 		b = (struct budget){.dry = false};
 		r = flatten_dir(v, call, l, &b);
 	}
-	watch_heard(v, IN_ATTRIB);
+	watch_heard(v, l->path, IN_ATTRIB | IN_CLOSE_WRITE);
 	if (r < 0)
 		return r == -ENOMEM || r == -ENOSPC || r == -EDQUOT ? r : -EXDEV;
 	/* The descriptor the walk left is of the lower. */

@@ -445,7 +445,7 @@ int listing_get(struct vfs *v, struct bv_call *call, struct loc *l, struct listi
 	}
 	watch_quiet(v);
 	r = make(v, call, l, &low, &up, out);
-	watch_heard(v, 0);
+	watch_heard(v, NULL, 0);
 	return r;
 }
 

@@ -173,7 +173,7 @@ int target_replace_fd(struct vfs *v, struct bv_call *call, const struct loc *l, 
 	watch_quiet(v);
 	bv_autofd int fd =
 		real_open(v, l, V_UPPER, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0);
-	watch_heard(v, 0);
+	watch_heard(v, NULL, 0);
 	if (fd < 0)
 		return fd;
 	off_t at = lseek(old, 0, SEEK_CUR);

@@ -87,7 +87,7 @@ static int mirror(struct vfs *v, const char *path, size_t len)
 			}
 			watch_quiet(v);
 			int r = mirror_one(v, l, parent, name);
-			watch_heard(v, IN_ATTRIB);
+			watch_heard(v, l->path, IN_ATTRIB);
 			if (r < 0)
 				return r;
 			watch_copied(v, l);

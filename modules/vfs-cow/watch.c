@@ -12,7 +12,7 @@
 #define NAMES (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
 #define LOOKING (IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE)
 #define SET (IN_ATTRIB | IN_MODIFY | IN_ACCESS) /* of a directory: chmod(2), utimensat(2) */
-#define AT_ONCE 16 /* reads in a row: the guests' calls wait meanwhile */
+#define AT_ONCE 2 /* reads in a row: guests' calls wait meanwhile */
 
 /* ---- objects and their sides ---- */
 
@@ -217,10 +217,9 @@ void watch_touched(struct vfs *v, const struct loc *l, bool is_dir)
 		tell(g, o, event, NULL);
 }
 
-static bool is_below(const char *path, const struct loc *top)
+static bool is_below(const char *path, const char *top, size_t len)
 {
-	return strncmp(path, top->path, top->len) == 0 &&
-	       (path[top->len] == '/' || !path[top->len]);
+	return strncmp(path, top, len) == 0 && (path[len] == '/' || !path[len]);
 }
 
 struct renamed {
@@ -236,7 +235,7 @@ static size_t collect(struct watching *g, const struct loc *from, const struct l
 	size_t n = 0;
 
 	HASH_ITER (hh, g->objects, o, next)
-		if (is_below(o->path, from) &&
+		if (is_below(o->path, from->path, from->len) &&
 		    asprintf(&out[n].path, "%s%s", to->path, o->path + from->len) >= 0)
 			out[n++].of = o;
 	return n;
@@ -441,6 +440,20 @@ static void entry_event(struct watching *g, struct object *o, bool upper,
 		     e->name);
 }
 
+/* What we have done ourselves just now.  (That a guest looked at something meanwhile is lost with it.) */
+static bool is_ours(const struct watching *g, const struct object *o, const struct inotify_event *e)
+{
+	char path[PATH_MAX + NAME_MAX + 1];
+
+	if (!(e->mask & g->unheard) || (e->mask & LOOKING) || !o->path || !g->ours)
+		return e->mask & g->unheard & LOOKING;
+	snprintf(path, sizeof(path), "%s%s%s", o->path[1] ? o->path : "", e->len ? "/" : "",
+	         e->len ? e->name : "");
+	/* Directories above it may have been mirrored. */
+	return is_below(path, g->ours, strlen(g->ours)) ||
+	       ((e->mask & IN_ISDIR) && is_below(g->ours, path, path[1] ? strlen(path) : 0));
+}
+
 static void event(struct watching *g, const struct inotify_event *e)
 {
 	struct side *s = side_find(g, e->wd);
@@ -457,7 +470,7 @@ static void event(struct watching *g, const struct inotify_event *e)
 		free(s);
 		return;
 	}
-	if (!(e->mask & IN_ALL_EVENTS) || (e->mask & g->unheard))
+	if (!(e->mask & IN_ALL_EVENTS) || is_ours(g, o, e))
 		return;
 	if (e->len)
 		entry_event(g, o, upper, e);
@@ -465,6 +478,14 @@ static void event(struct watching *g, const struct inotify_event *e)
 		tell(g, o, e->mask & (IN_ALL_EVENTS | IN_ISDIR), NULL);
 	if (e->mask & IN_MOVE_SELF)
 		tell_swapped(g);
+}
+
+static void overflow(struct watching *g)
+{
+	if (!g->lost)
+		g->v->host->log(g->v->self, BV_LOG_WARN,
+		                "more happened to watched files than could be told");
+	g->lost = true;
 }
 
 static void look(struct watching *g)
@@ -478,9 +499,7 @@ static void look(struct watching *g)
 
 			at += sizeof(*e) + e->len;
 			if (e->mask & IN_Q_OVERFLOW)
-				g->v->host->log(
-					g->v->self, BV_LOG_WARN,
-					"more happened to watched files than could be told");
+				overflow(g);
 			else
 				event(g, e);
 		}
@@ -501,15 +520,16 @@ void watch_quiet(struct vfs *v)
 	v->watching->quiet++;
 }
 
-void watch_heard(struct vfs *v, uint32_t heard)
+void watch_heard(struct vfs *v, const char *path, uint32_t heard)
 {
 	struct watching *g = v->watching;
 
 	if (!g || !g->quiet)
 		return;
-	g->unheard |= heard | LOOKING;
 	if (--g->quiet)
 		return;
+	g->ours = path;
+	g->unheard = heard | LOOKING;
 	look(g);
 	g->unheard = 0;
 }

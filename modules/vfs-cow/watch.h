@@ -65,6 +65,8 @@ struct watching {
 	struct instance *instances;
 	struct object *objects;
 	struct side *sides;
+	const char *ours; /* see watch_heard(), while what was quiet is heard */
+	bool lost; /* it was said already that there were too many */
 	unsigned quiet; /* depth of watch_quiet() */
 	uint32_t unheard; /* events that are ours, not the guests' */
 	struct object *ending; /* its last name is gone, and it with it */
@@ -81,10 +83,10 @@ struct watching {
 
 /* ---- watch.c: what happened.  All may be called without any watch, and cost nothing then ---- */
 /* watch_look() of vfs.h: what was seen of the layers up to now is told. */
-/* What we do in between to the layers is no event of the merged view; nests.  heard: events (IN_*)
- * besides opening and reading that are not to be told either. */
+/* What we do in between to the layers is no event of the merged view: opening and reading, and at path, below it
+ * and in the directories above (NULL: nowhere) also `heard` (IN_*).  Nests, and the outermost says what. */
 void watch_quiet(struct vfs *v);
-void watch_heard(struct vfs *v, uint32_t heard);
+void watch_heard(struct vfs *v, const char *path, uint32_t heard);
 /* A call has made something at l, or removed it, or read the directory. */
 void watch_made(struct vfs *v, const struct loc *l, bool is_dir);
 void watch_gone(struct vfs *v, const struct loc *l, bool is_dir);

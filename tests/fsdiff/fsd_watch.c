@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,9 @@ static int add(const char *path)
 static void add_below(const char *path)
 {
 	struct dirent **entry;
-	int n = add(path) < 0 ? -1 : scandir(path, &entry, NULL, alphasort);
+	struct stat st;
+	bool dir = add(path) > 0 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	int n = dir ? scandir(path, &entry, NULL, alphasort) : -1;
 
 	for (int i = 0; i < n; i++) {
 		char child[PATH_MAX];
