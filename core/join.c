@@ -149,15 +149,16 @@ static int allow(struct loop *l, struct join *j, const struct join_request *q, i
 	return -ECANCELED; /* that was all */
 }
 
-/* What a snapshot of this sandbox had is the host's now. */
-static int note(struct loop *l, struct join *j, int records)
+/* What a snapshot of this sandbox had is the host's now, or is to be as there. */
+static int reviewed(struct loop *l, struct join *j, unsigned flags, int records)
 {
 	const struct bv_review *review =
 		(const struct bv_review *)loader_service(l->box, BV_REVIEW_SERVICE);
 	struct stat st;
 	int r = 0;
 
-	if (!review || !BV_HAS(struct bv_review, review, note))
+	if (!review || !BV_HAS(struct bv_review, review, note) ||
+	    !BV_HAS(struct bv_review, review, undo))
 		return refuse(j, EOPNOTSUPP);
 	if (fstat(records, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > JOIN_NOTES_MAX)
 		return refuse(j, EPROTO);
@@ -167,7 +168,8 @@ static int note(struct loop *l, struct join *j, int records)
 	if (pread(records, text, (size_t)st.st_size, 0) != st.st_size)
 		r = -EPROTO;
 	if (r == 0)
-		r = review->note(review, text, (size_t)st.st_size);
+		r = (flags == JOIN_NOTE ? review->note : review->undo)(review, text,
+		                                                       (size_t)st.st_size);
 	if (r < 0)
 		return refuse(j, -r);
 	control_send(j->sock, CONTROL_EXIT, 0);
@@ -191,8 +193,8 @@ static int request(struct loop *l, struct join *j)
 
 	if (n == 1 && q.flags == JOIN_ALLOW)
 		r = allow(l, j, &q, fd[0]);
-	else if (n == 1 && q.flags == JOIN_NOTE)
-		r = note(l, j, fd[0]);
+	else if (n == 1 && (q.flags == JOIN_NOTE || q.flags == JOIN_UNDO))
+		r = reviewed(l, j, q.flags, fd[0]);
 	else if (n >= 0)
 		r = n == (q.flags & JOIN_TTY ? 2 : 4) ? start(l, j, &q, fd) : refuse(j, EPROTO);
 	for (int i = 0; i < 4; i++)

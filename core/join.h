@@ -5,7 +5,7 @@
  * Processes that others start in a running sandbox (bvisor exec).  Who does connects to a SOCK_SEQPACKET
  * socket in the kept sandbox's own directory, which no guest sees and only its user may enter, and sends
  * one struct join_request with descriptors: a memory file of its strings, then standard input, output
- * and error, or with JOIN_TTY the terminal alone, or with JOIN_ALLOW and JOIN_NOTE none.  Then it may send single bytes, numbers of signals;
+ * and error, or with JOIN_TTY the terminal alone, or with JOIN_ALLOW, JOIN_NOTE and JOIN_UNDO none.  Then it may send single bytes, numbers of signals;
  * when it goes, the process group is killed.  Back come struct control_msg (control.h): CONTROL_STARTED,
  * CONTROL_STOPPED, CONTROL_CONTINUED and CONTROL_EXIT with the wait status; or JOIN_FAILED.  A commit connects
  * before it writes and asks afterwards (JOIN_NOTE): one that goes without having asked may have been killed in it.
@@ -23,6 +23,7 @@ struct loop;
 	2u /* no process: the words are rules for svc/net.h, with one descriptor; CONTROL_EXIT answers */
 #define JOIN_NOTE \
 	4u /* no process: the memory file has records for svc/review.h's note(); CONTROL_EXIT answers */
+#define JOIN_UNDO 8u /* the same for its undo() */
 #define JOIN_STRINGS_MAX (4u << 20)
 #define JOIN_NOTES_MAX (256u << 20)
 

@@ -20,7 +20,9 @@ struct act {
 	unsigned flags;
 	bool verbose, help;
 	/* While it goes on: */
-	struct strbuf records; /* what a sandbox that runs shall note */
+	struct strbuf records; /* what a sandbox that runs shall note, or undo */
+	int running; /* rollback: the connection to it, or -1 */
+	bool ended; /* it was not there any more */
 	const char *start; /* where commits go without --force */
 	size_t made, skipped, failed, conflicts, outside;
 	struct progress progress;
@@ -108,6 +110,15 @@ static int result(struct act *a, int r)
 	return cli_flush(a->cmd, r < 0 ? 1 : 0);
 }
 
+/* Nothing is said of a sandbox that has ended: it is done again without it. */
+static int rolled_back(struct act *a, int r)
+{
+	if (!a->ended)
+		return result(a, r);
+	progress_end(&a->progress);
+	return 0;
+}
+
 /* ---- the command line ---- */
 
 static int parse(struct act *a, int argc, char **argv)
@@ -162,6 +173,31 @@ static int parse(struct act *a, int argc, char **argv)
 	return -1;
 }
 
+/* A sandbox that runs does it itself. */
+static int undo(struct act *a)
+{
+	const struct join_request q = {.magic = JOIN_MAGIC, .flags = JOIN_UNDO};
+	int r = a->records.failed ? -ENOMEM : 0;
+
+	if (r == 0 && a->records.len)
+		r = named_tell(a->running, &q, a->records.data, a->records.len);
+	a->ended = r == -ECONNRESET || r == -EPIPE;
+	return r;
+}
+
+static int roll_back(struct act *a, const struct bv_review *review, const struct bv_selection *s)
+{
+	int r = review->rollback(review, s);
+
+	/* What cannot be dropped alone does not keep the rest. */
+	if (a->running >= 0 && (r == 0 || r == -ENOTEMPTY)) {
+		int undone = undo(a);
+
+		r = undone < 0 ? undone : r;
+	}
+	return r;
+}
+
 /* layer: it, or a snapshot of it. */
 static int perform(struct act *a, const char *name, const char *layer, char *const *words, size_t n)
 {
@@ -193,8 +229,8 @@ static int perform(struct act *a, const char *name, const char *layer, char *con
 	};
 	progress_begin(&a->progress, a->cmd, "changes");
 	if (!code)
-		code = result(a, strcmp(a->cmd, "commit") == 0 ? review->commit(review, &s)
-		                                               : review->rollback(review, &s));
+		code = strcmp(a->cmd, "commit") == 0 ? result(a, review->commit(review, &s))
+		                                     : rolled_back(a, roll_back(a, review, &s));
 	for (size_t i = 0; i < n; i++)
 		free(path[i]);
 	sandbox_free(box);
@@ -246,14 +282,29 @@ static int commit(struct act *a, const char *name, char *const *words, size_t n)
 	return code;
 }
 
+/* What runs goes on: a snapshot says what to undo, and the sandbox does it. */
 static int rollback(struct act *a, const char *name, char *const *words, size_t n)
 {
+	struct look look;
+	int code = look_begin(a->cmd, &a->settings, name, true, &look);
+
+	if (code)
+		return code;
+	a->running = look.name ? look.running : -1;
+	code = perform(a, name, look.name ? look.name : name, words, n);
+	look_end(&look);
+	if (!a->ended)
+		return code;
+	/* It has ended meanwhile. */
+	a->running = -1;
+	a->made = a->failed = 0;
+	a->ended = false;
 	return perform(a, name, name, words, n);
 }
 
 static int act(const char *cmd, int argc, char **argv)
 {
-	struct act a = {.cmd = cmd};
+	struct act a = {.cmd = cmd, .running = -1};
 	int code = parse(&a, argc, argv);
 
 	if (code < 0)

@@ -7,6 +7,23 @@
 
 #include "vfs.h"
 
+bool path_is_normal(const char *path)
+{
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return false;
+	if (!path[1])
+		return true;
+	while (*path) {
+		path++;
+		size_t len = strcspn(path, "/");
+		if (!len || len > NAME_MAX || (len == 1 && path[0] == '.') ||
+		    (len == 2 && path[0] == '.' && path[1] == '.'))
+			return false;
+		path += len;
+	}
+	return true;
+}
+
 void loc_let_go(struct loc *l)
 {
 	if (l->path_fd >= 0)

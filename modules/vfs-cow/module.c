@@ -9,6 +9,7 @@
 #include "device.h"
 #include "fetch.h"
 #include "quota.h"
+#include "review.h"
 #include "watch.h"
 
 static const struct bv_option options[] = {
@@ -90,6 +91,7 @@ static void fini(void *self)
 		return;
 	listing_free_all(v);
 	watch_free(v);
+	undone_fini(v);
 	exec_fini(v);
 	quota_fini(v);
 	flock_free(v);

@@ -464,6 +464,11 @@ static int svc_note(const struct bv_review *review, const char *records, size_t 
 	return noted_take(vfs_of(review), records, len);
 }
 
+static int svc_undo(const struct bv_review *review, const char *records, size_t len)
+{
+	return undo_take(vfs_of(review), records, len);
+}
+
 const struct bv_review review_service = {
 	.head = BV_HEAD(SERVICE, struct bv_review),
 	.changes = svc_changes,
@@ -473,4 +478,5 @@ const struct bv_review review_service = {
 	.rollback = svc_rollback,
 	.who = svc_who,
 	.note = svc_note,
+	.undo = svc_undo,
 };

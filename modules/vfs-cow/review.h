@@ -27,7 +27,19 @@ int commit_changes(struct vfs *v, const struct bv_selection *what);
 /* ---- noted.c ---- */
 /* bv_review.note. */
 int noted_take(struct vfs *v, const char *records, size_t len);
+/* ---- undone.c ---- */
+/* bv_review.undo: records, each with a NUL, are one of these and a path. */
+#define UNDO_DROP 'd' /* what the upper has there goes, or the whiteout */
+#define UNDO_META 'm' /* a merged directory's mode and owner are the host's again */
+int undo_take(struct vfs *v, const char *records, size_t len);
+/* Waits until what was thrown away is gone. */
+void undone_fini(struct vfs *v);
 /* ---- rollback.c ---- */
+/* As UNDO_META. */
+int reset_meta(struct vfs *v, const char *path);
+/* Takes the whiteout at l away, dir/name, if the directory is one that has such (below one that is
+ * the upper's alone a guest may have named a file so). */
+void whiteout_drop_merged(struct vfs *v, const struct loc *l, int dir, const char *name);
 int rollback_changes(struct vfs *v, const struct bv_selection *what);
 /* Takes out of the upper what is the same in the lower, or only leads to nothing. */
 int collapse(struct vfs *v);

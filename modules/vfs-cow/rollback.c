@@ -17,6 +17,18 @@ static bool counts(const struct mount *m)
 	return m->rule == R_COW || m->rule == R_BIND;
 }
 
+void whiteout_drop_merged(struct vfs *v, const struct loc *l, int dir, const char *name)
+{
+	char parent[PATH_MAX];
+	struct spot s;
+
+	memcpy(parent, l->path, l->len + 1);
+	*strrchr(parent, '/') = '\0';
+	spot_at(v, parent, &s);
+	if (s.view == V_MERGED)
+		whiteout_drop(dir, name);
+}
+
 int drop_upper(struct vfs *v, const char *path)
 {
 	const char *name;
@@ -31,7 +43,7 @@ int drop_upper(struct vfs *v, const char *path)
 		return dir == -ENOENT ? 0 : dir;
 	/* First: what is killed in the middle leaves a directory that the lower's shines through, and
 	 * not an emptied one in its place. */
-	whiteout_drop(dir, name);
+	whiteout_drop_merged(v, l, dir, name);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st.st_mode)) {
 			bv_autofd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -161,59 +173,90 @@ static const struct node *top_of(struct vfs *v, const char *path, size_t *len)
 	return NULL;
 }
 
-/* A change's own place goes back to what the lower has. */
-static int undo(struct vfs *v, const struct bv_selection *what, const struct bv_change *c)
+int reset_meta(struct vfs *v, const char *path)
 {
-	char top[PATH_MAX];
+	struct spot s;
+	struct stat st;
+	bv_autofree struct loc *l = malloc(sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	spot_at(v, path, &s);
+	if (!s.node || s.node->state != N_MERGED)
+		return 0;
+	place_at(v, path, l);
+	bv_autofd int from = real_open(v, l, V_LOWER, O_RDONLY | O_DIRECTORY, 0);
+	bv_autofd int to = real_open(v, l, V_UPPER, O_RDONLY | O_DIRECTORY, 0);
+	if (from < 0 || to < 0 || fstat(from, &st) < 0)
+		return from < 0 ? from : to < 0 ? to : -errno;
+	if (geteuid() != 0)
+		st.st_mode |= 0700;
+	upper_copy_meta(from, to, &st);
+	s.node->meta = false;
+	return 0;
+}
+
+/*
+ * How a change's own place goes back to what the lower has: an UNDO_*, for the place that is in
+ * `place` then; -ENOTEMPTY: not alone.
+ */
+static int way_back(struct vfs *v, const struct bv_selection *what, const struct bv_change *c,
+                    char place[PATH_MAX])
+{
 	size_t len;
+	struct spot s;
 	const struct node *n = top_of(v, c->path, &len);
 
+	snprintf(place, PATH_MAX, "%s", c->path);
 	if (!n || !c->path[len]) {
-		struct spot s;
-
 		/* A merged directory's own mode and owner: its entries are other changes. */
 		spot_at(v, c->path, &s);
-		if (s.node && s.node->state == N_MERGED) {
-			struct stat st;
-			bv_autofree struct loc *l = malloc(sizeof(*l));
-
-			if (!l)
-				return -ENOMEM;
-			place_at(v, c->path, l);
-			bv_autofd int from = real_open(v, l, V_LOWER, O_RDONLY | O_DIRECTORY, 0);
-			bv_autofd int to = real_open(v, l, V_UPPER, O_RDONLY | O_DIRECTORY, 0);
-			if (from < 0 || to < 0 || fstat(from, &st) < 0)
-				return from < 0 ? from : to < 0 ? to : -errno;
-			if (geteuid() != 0)
-				st.st_mode |= 0700;
-			upper_copy_meta(from, to, &st);
-			s.node->meta = false;
-			return 0;
-		}
-		return drop_upper(v, c->path);
+		return s.node && s.node->state == N_MERGED ? UNDO_META : UNDO_DROP;
 	}
 	/* Below a directory of the upper's: if that is chosen as a whole, it goes with it. */
-	memcpy(top, c->path, len);
-	top[len] = '\0';
-	if (selection_has(what, top) && what->n_excludes == 0)
-		return drop_upper(v, top);
-	if (n->had_lower)
-		return -ENOTEMPTY;
-	return drop_upper(v, c->path);
+	place[len] = '\0';
+	if (selection_has(what, place) && what->n_excludes == 0)
+		return UNDO_DROP;
+	place[len] = '/';
+	return n->had_lower ? -ENOTEMPTY : UNDO_DROP;
+}
+
+/* Of a snapshot: whoever has the layer does it. */
+static int undo(struct vfs *v, const struct bv_selection *what, int way, const char *place,
+                char *last)
+{
+	char record[PATH_MAX + 1];
+
+	if (!(v->upper.flags & BV_LAYER_READ))
+		return way == UNDO_META ? reset_meta(v, place) : drop_upper(v, place);
+	if (strcmp(place, last) == 0)
+		return 0; /* the directory that the change before was in as well */
+	strcpy(last, place);
+	record[0] = (char)way;
+	strcpy(record + 1, place);
+	what->made(what->arg, record, strlen(record) + 1);
+	return 0;
 }
 
 int rollback_changes(struct vfs *v, const struct bv_selection *what)
 {
+	const bool looked_at = v->upper.flags & BV_LAYER_READ;
+	char place[PATH_MAX], last[PATH_MAX] = "";
 	struct changes all = {0};
-	int r = changes_collect(v, &all), refused = 0;
+	int refused = 0;
 
+	if (looked_at && !(BV_HAS(struct bv_selection, what, made)))
+		return -EROFS;
+	int r = changes_collect(v, &all);
 	/* Deepest first, so that directories are empty when their turn comes. */
 	for (size_t i = all.n; r == 0 && i-- > 0;) {
 		const struct bv_change *c = &all.at[i];
 
 		if (!selection_has(what, c->path))
 			continue;
-		r = undo(v, what, c);
+		r = way_back(v, what, c, place);
+		if (r > 0)
+			r = undo(v, what, r, place, last);
 		if (r == -ENOTEMPTY) {
 			tell(what, BV_COMMIT_FAILED, c, "it is in a directory that was replaced as a whole: roll that back");
 			refused = r;
@@ -223,9 +266,9 @@ int rollback_changes(struct vfs *v, const struct bv_selection *what)
 		}
 	}
 	changes_free(&all);
-	if (r == 0)
+	if (r == 0 && !looked_at)
 		r = collapse(v);
-	if (r == 0)
+	if (r == 0 && !looked_at)
 		r = origin_save(v, true);
 	return r < 0 ? r : refused;
 }

@@ -14,23 +14,6 @@ static struct vfs *vfs_of(const struct bv_vfs *svc)
 }
 
 /* Absolute, without empty components, "." and "..", and no trailing slash. */
-static bool normalized(const char *path)
-{
-	if (path[0] != '/' || strlen(path) >= PATH_MAX)
-		return false;
-	if (!path[1])
-		return true;
-	while (*path) {
-		path++;
-		size_t len = strcspn(path, "/");
-		if (!len || len > NAME_MAX || (len == 1 && path[0] == '.') ||
-		    (len == 2 && path[0] == '.' && path[1] == '.'))
-			return false;
-		path += len;
-	}
-	return true;
-}
-
 static int svc_mount(const struct bv_vfs *svc, struct bv_self *self, const char *path, const struct bv_vfs_ops *ops,
                      void *ctx)
 {
@@ -38,8 +21,8 @@ static int svc_mount(const struct bv_vfs *svc, struct bv_self *self, const char 
 
 	if (v->host->first_pid(v->self) != 0)
 		return -EBUSY; /* the tree a guest has seen does not change its rules */
-	if (!normalized(path) || !path[1] || ops->head.magic != BV_MAGIC_SERVICE || ops->head.major != BV_ABI_MAJOR ||
-	    !BV_HAS(struct bv_vfs_ops, ops, lookup))
+	if (!path_is_normal(path) || !path[1] || ops->head.magic != BV_MAGIC_SERVICE ||
+	    ops->head.major != BV_ABI_MAJOR || !BV_HAS(struct bv_vfs_ops, ops, lookup))
 		return -EINVAL;
 	struct mount *m = mount_add(v, R_SYNTH, path, path);
 	if (!m)
@@ -177,7 +160,7 @@ static int svc_created(const struct bv_vfs *svc, const struct bv_vfs_where *wher
 	struct spot s;
 	char *slash;
 
-	if (!normalized(where->path) || !where->path[1])
+	if (!path_is_normal(where->path) || !where->path[1])
 		return -EINVAL;
 	l.len = strlen(where->path);
 	memcpy(l.path, where->path, l.len + 1);

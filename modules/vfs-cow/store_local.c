@@ -180,7 +180,7 @@ int local_enter(struct store_why *t, struct local *l, int base, const char *name
 /* What an earlier supervisor left that means nothing any more. */
 static void sweep(int dir)
 {
-	static const char *const scratch[] = {"x", "synth", "watch"};
+	static const char *const scratch[] = {"x", "synth", "watch", "trash"};
 
 	for (size_t i = 0; i < BV_ROWS_OF(scratch); i++) {
 		bv_autofd int fd = openat(dir, scratch[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

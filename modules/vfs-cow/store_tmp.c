@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The `tmp:` store: an upper layer that ends with its sandbox.  `tmp:` lives in $TMPDIR or /tmp,
- * `tmp:/DIR` in DIR: DIR/.bvisor-UID/RANDOM/{u,x,synth,watch}.  The directory is held with flock(2) while
+ * `tmp:/DIR` in DIR: DIR/.bvisor-UID/RANDOM/{u,x,synth,watch,trash}.  The directory is held with flock(2) while
  * the sandbox lives; one that is not was left by a crash and is removed by whoever starts next.
  * Names are short, since a socket's path may have only 107 bytes (unix(7)).
  *

@@ -161,6 +161,8 @@ struct vfs {
 	int origin_fd;          /* their file, when keeps_origins */
 	bool keeps_origins;
 	bool leases; /* a guest has asked for one, fcntl(2): then an open may have to wait */
+	struct scrubber *scrubbers; /* undone.c */
+	unsigned last_trash;
 	unsigned copies; /* workers are at them (copyup.c) */
 	struct watching *watching; /* watch.h; NULL: nobody watches what may have two parts */
 	struct bv_store svc_store;
@@ -246,6 +248,8 @@ void loc_let_go(struct loc *l); /* loc.c */
 /* Resolves `path` (our copy).  On success the caller calls loc_fini. 0 or -errno. */
 int vfs_walk(struct vfs *v, struct bv_call *call, int dirfd, const char *path, unsigned flags, struct loc *l);
 void loc_fini(struct loc *l);
+/* Absolute, without empty, "." or ".." components, and short enough. */
+bool path_is_normal(const char *path); /* loc.c */
 void loc_init(struct loc *l); /* loc.c: an empty place, as vfs_walk begins with */
 /* Copies the path from guest memory, then walks. */
 int vfs_walk_guest(struct vfs *v, struct bv_call *call, int dirfd, uint64_t ptr, unsigned flags, struct loc *l);

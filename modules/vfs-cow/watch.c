@@ -130,6 +130,11 @@ static struct object *parent_of(const struct watching *g, const char *path, cons
 
 /* ---- what calls tell ---- */
 
+static bool is_below(const char *path, const char *top, size_t len)
+{
+	return strncmp(path, top, len) == 0 && (path[len] == '/' || !path[len]);
+}
+
 static struct object *own(const struct watching *g, const struct loc *l)
 {
 	return watch_find(g, l->path, l->len);
@@ -192,6 +197,19 @@ void watch_gone(struct vfs *v, const struct loc *l, bool is_dir)
 	tell_entry(g, l->path, IN_DELETE | (is_dir ? IN_ISDIR : 0));
 }
 
+void watch_dropped(struct vfs *v, const struct loc *l, bool is_dir)
+{
+	struct watching *g = v->watching;
+	struct object *o, *next;
+
+	if (!g)
+		return;
+	HASH_ITER (hh, g->objects, o, next)
+		if (is_below(o->path, l->path, l->len) && o->path[l->len])
+			unname(g, o); /* it tells of its end itself */
+	watch_gone(v, l, is_dir);
+}
+
 void watch_listed(struct vfs *v, const struct loc *l)
 {
 	struct watching *g = v->watching;
@@ -215,11 +233,6 @@ void watch_touched(struct vfs *v, const struct loc *l, bool is_dir)
 	tell_entry(g, l->path, event);
 	if (o)
 		tell(g, o, event, NULL);
-}
-
-static bool is_below(const char *path, const char *top, size_t len)
-{
-	return strncmp(path, top, len) == 0 && (path[len] == '/' || !path[len]);
 }
 
 struct renamed {

@@ -90,6 +90,8 @@ void watch_heard(struct vfs *v, const char *path, uint32_t heard);
 /* A call has made something at l, or removed it, or read the directory. */
 void watch_made(struct vfs *v, const struct loc *l, bool is_dir);
 void watch_gone(struct vfs *v, const struct loc *l, bool is_dir);
+/* The same of what a call did not remove: all below it goes too. */
+void watch_dropped(struct vfs *v, const struct loc *l, bool is_dir);
 void watch_listed(struct vfs *v, const struct loc *l);
 /* A call has set mode or owner to what they are. */
 void watch_touched(struct vfs *v, const struct loc *l, bool is_dir);

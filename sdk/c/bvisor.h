@@ -202,7 +202,8 @@ BVISOR_API char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, stru
  * says why. */
 BVISOR_API int bvisor_commit(struct bvisor_sandbox *sb, const char *const *paths, unsigned flags,
                              struct bvisor_error *e);
-/* Forgets them; while no command runs ("busy"), and what runs in the background ends. */
+/* Forgets them.  What runs in it goes on: it has what it has open, and sees the host's files in place of those that
+ * went. */
 BVISOR_API int bvisor_rollback(struct bvisor_sandbox *sb, const char *const *paths,
                                struct bvisor_error *e);
 

@@ -379,7 +379,7 @@ char *bvisor_diff(struct bvisor_sandbox *sb, const char *format, struct bvisor_e
 }
 
 static int change(struct bvisor_sandbox *sb, const char *verb, const char *const *paths,
-                  unsigned flags, int live, struct bvisor_error *e)
+                  unsigned flags, struct bvisor_error *e)
 {
 	json_t *argv = json_pack("[s]", verb), *words = json_words(paths);
 
@@ -399,7 +399,7 @@ static int change(struct bvisor_sandbox *sb, const char *verb, const char *const
 		argv = NULL;
 	}
 	json_decref(words);
-	json_t *result = review(sb, argv, live, e);
+	json_t *result = review(sb, argv, 1, e);
 	json_decref(result);
 	return result ? 0 : -1;
 }
@@ -407,10 +407,10 @@ static int change(struct bvisor_sandbox *sb, const char *verb, const char *const
 int bvisor_commit(struct bvisor_sandbox *sb, const char *const *paths, unsigned flags,
                   struct bvisor_error *e)
 {
-	return change(sb, "commit", paths, flags, 1, e);
+	return change(sb, "commit", paths, flags, e);
 }
 
 int bvisor_rollback(struct bvisor_sandbox *sb, const char *const *paths, struct bvisor_error *e)
 {
-	return change(sb, "rollback", paths, 0, 0, e);
+	return change(sb, "rollback", paths, 0, e);
 }

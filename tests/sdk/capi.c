@@ -373,8 +373,10 @@ static void review(struct bvisor *b)
 	struct bvisor_process *p = bvisor_start(sb, &c, &e);
 	ok(bvisor_commit(sb, NULL, 0, &e) < 0 && is("conflict", ESTALE),
 	   "also while a command runs");
-	ok(bvisor_rollback(sb, NULL, &e) < 0 && is("busy", EBUSY), "which rollback does not take");
-	ok(bvisor_commit(sb, NULL, BVISOR_FORCE, &e) == 0 && holds("one", "mine\n"),
+	ok(bvisor_rollback(sb, NULL, &e) == 0 && says(sb, "cat one", "theirs\n"),
+	   "rollback takes that");
+	ok(says(sb, "echo mine >one; echo", "\n") &&
+	           bvisor_commit(sb, NULL, BVISOR_FORCE, &e) == 0 && holds("one", "mine\n"),
 	   "commit does, with force");
 	ok(bvisor_signal(p, SIGKILL, 1, &e) == 0 && bvisor_wait(p, NULL, &e) == 0,
 	   "which is killed");

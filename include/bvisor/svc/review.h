@@ -63,7 +63,8 @@ struct bv_selection {
 	void (*tell)(void *arg, enum bv_commit_event event, const struct bv_change *change, const char *text,
 	             uint64_t done, uint64_t total);
 	void *arg;
-	/* commit of a snapshot: a record for note() of each change that was made, borrowed, of any bytes. */
+	/* commit and rollback of a snapshot: a record for note() or undo() of each change that was made or is to be
+	 * undone, borrowed, of any bytes. */
 	void (*made)(void *arg, const char *record, size_t len);
 };
 
@@ -88,7 +89,8 @@ struct bv_review {
 	 */
 	int (*commit)(const struct bv_review *review, const struct bv_selection *what);
 	/* Drops the selected changes from the layer.  0; -ENOTEMPTY: one lies in a directory that was
-	 * replaced as a whole and can only be dropped with it (told as BV_COMMIT_FAILED); -errno. */
+	 * replaced as a whole and can only be dropped with it (told as BV_COMMIT_FAILED); -errno.
+	 * Of a snapshot nothing is dropped: made gets the records for undo(). */
 	int (*rollback)(const struct bv_review *review, const struct bv_selection *what);
 	/* Who last changed the path, as far as that is known (bvisor.ini: provenance): 1, 0.  Of a file it
 	 * is who last opened it for writing. */
@@ -100,6 +102,13 @@ struct bv_review {
 	 * may have made a part, and was killed.  0; -EINVAL: these are none; -errno.
 	 */
 	int (*note)(const struct bv_review *review, const char *records, size_t len);
+	/*
+	 * In the supervisor of a sandbox: the places go back to what the host has, as rollback of a snapshot
+	 * has chosen them: these, one after the other, are the records that bv_selection.made got.  What
+	 * guests did there meanwhile goes too; what they have open they keep.  0; -EBUSY: a place of the mount table
+	 * is below one, which stays; -EINVAL: these are none; -errno, the first; it goes on after one.
+	 */
+	int (*undo)(const struct bv_review *review, const char *records, size_t len);
 };
 
 #endif

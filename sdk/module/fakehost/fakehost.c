@@ -306,11 +306,11 @@ static int on_readable(struct bv_self *self, int fd, void (*fn)(void *self))
 int fake_look(struct fake *f)
 {
 	struct pollfd p = {.fd = f->watched, .events = POLLIN};
-	int can = f->readable && poll(&p, 1, 0) == 1;
 
-	if (can)
-		f->readable(f->state);
-	return can;
+	if (!f->readable || poll(&p, 1, 0) != 1)
+		return 0;
+	f->readable(f->state);
+	return 1;
 }
 
 const char *fake_reported(struct fake *f)
@@ -445,9 +445,8 @@ static int set_option(struct fake *f, const struct bv_option *o, const char *val
 			}
 		return -EINVAL;
 	case BV_OPT_WORDS:
-		return set_list(f, to, value, " \t\n");
 	case BV_OPT_LINES:
-		return set_list(f, to, value, "\n");
+		return set_list(f, to, value, o->type == BV_OPT_LINES ? "\n" : " \t\n");
 	default:
 		return -EINVAL;
 	}
@@ -498,17 +497,14 @@ int fake_start_with(struct fake **out, const struct bv_module *module, const cha
                     const struct fake_service *services, char *why, size_t size)
 {
 	struct fake *f = calloc(1, sizeof(*f));
-	int r;
 
 	if (!f)
 		return -ENOMEM;
-	f->proc_fd = -1;
-	f->module = module;
-	f->self.fake = f;
+	*f = (struct fake){.proc_fd = -1, .module = module, .self.fake = f};
 	f->conf = calloc(1, module->conf_size ? module->conf_size : 1);
 	for (size_t i = 0; services && services[i].name && i < MAX_SERVICES - 1; i++)
 		f->offered[i] = services[i];
-	r = f->conf ? apply(f, settings) : -ENOMEM;
+	int r = f->conf ? apply(f, settings) : -ENOMEM;
 	if (r == 0 && module->init)
 		r = module->init(&f->self, &host, f->conf, &f->state);
 	if (r < 0) {
@@ -538,8 +534,7 @@ static struct bv_task *task_of(struct fake *f, int pid)
 	}
 	if (!unused)
 		abort();
-	unused->pid = pid;
-	unused->slot = NULL;
+	*unused = (struct bv_task){.pid = pid};
 	if (f->module->task_new)
 		f->module->task_new(f->state, NULL, unused);
 	return unused;

@@ -345,8 +345,11 @@ class Sandbox:
                              *(word for glob in exclude for word in ("--exclude", glob)), str(self._kept), *[os.path.abspath(path) for path in paths], live=True)
 
     def rollback(self, *paths: str) -> str:
-        """Forgets its changes, or those at and below paths.  Not while a command runs; what runs in the background ends."""
-        return self._checked("rollback", str(self._kept), *[os.path.abspath(path) for path in paths])
+        """Forgets its changes, or those at and below paths.
+
+        What runs in it goes on: it has what it has open, and sees the host's files in place of those that went.
+        """
+        return self._checked("rollback", str(self._kept), *[os.path.abspath(path) for path in paths], live=True)
 
     def snapshot(self, tag: str) -> None:
         """Keeps its present state under a tag (NAME@TAG), to be forked."""

@@ -291,9 +291,10 @@ export class Sandbox implements AsyncDisposable, Disposable {
     );
   }
 
-  /** Forgets its changes, or those at and below paths.  Not while a command runs; what runs in the background ends. */
+  /** Forgets its changes, or those at and below paths.  What runs in it goes on: it has what it has open, and sees the
+   * host's files in place of those that went. */
   async rollback(paths: string[] = []): Promise<string> {
-    return this.command(["rollback"], paths.map((p) => resolve(p)));
+    return this.command(["rollback"], paths.map((p) => resolve(p)), undefined, true);
   }
 
   /** Keeps its present state under a tag (NAME@TAG), to be forked. */
