@@ -107,7 +107,7 @@ static int throw_away(struct undo *u, int dir, const char *name, const struct st
 	if (!u->trash && !(u->trash = trash_make(u->v)))
 		return -ENOSPC;
 	/* Its ".." changes, which takes the right to write in it. */
-	if ((st->st_mode & 0700) != 0700 && fchmodat(dir, name, 0700, 0) < 0)
+	if ((st->st_mode & 0700) != 0700 && fchmodat(dir, name, 0700, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	snprintf(to, sizeof(to), "%s/%u", u->trash->name, u->thrown++);
 	return renameat(dir, name, u->trash->trash, to) < 0 ? -errno : 0;

@@ -145,7 +145,7 @@ static void tell_entry(struct watching *g, const char *path, uint32_t event)
 	const char *name;
 	struct object *dir = parent_of(g, path, &name);
 
-	if (dir)
+	if (dir && *name) /* the root is in none */
 		tell(g, dir, event, name);
 }
 

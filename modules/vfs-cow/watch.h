@@ -61,8 +61,11 @@ struct watching {
 	int dir; /* where the stand-ins are */
 	char *path; /* of that directory */
 	unsigned last_id;
+	uint64_t tidy_again; /* not before: CLOCK_MONOTONIC, ns */
+	bool untidy; /* somebody is gone who might have been the last to have an instance */
 	bool spare_dir; /* there is one to be moved to where an entry is needed */
 	struct instance *instances;
+	unsigned n_instances;
 	struct object *objects;
 	struct side *sides;
 	const char *ours; /* see watch_heard(), while what was quiet is heard */

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <time.h>
 
 #include "holders.h"
 #include "watch.h"
 
 #define DIR_NAME "watch"
+#define MANY 64 /* instances; a user may have 128 (inotify(7)) */
 
 /* ---- the whole ---- */
 
@@ -91,6 +93,7 @@ static struct instance *instance_get(struct watching *g, int fd)
 	}
 	in->next = g->instances;
 	g->instances = in;
+	g->n_instances++;
 	return in;
 }
 
@@ -106,22 +109,62 @@ static void instance_free(struct watching *g, struct instance **at)
 	free(in);
 }
 
-/* Those go that no guest has any more; pid: only those that it used last, or 0 for all. */
-static void tidy(struct vfs *v, pid_t pid)
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void tidy_now(struct vfs *v)
 {
 	struct watching *g = v->watching;
+	size_t n = 0, i = 0;
 
-	for (struct instance **at = &g->instances; *at;)
-		if ((pid && (*at)->pid != pid) || holders_have(v, (*at)->pid, (*at)->fd))
+	for (const struct instance *in = g->instances; in; in = in->next)
+		n++;
+	bv_autofree struct holder *h = calloc(n + 1, sizeof(*h));
+	if (!h)
+		return;
+	for (const struct instance *in = g->instances; in; in = in->next)
+		h[i++] = (struct holder){.fd = in->fd, .pid = in->pid, .held = true};
+	holders_find(v, h, n);
+	i = 0;
+	for (struct instance **at = &g->instances; *at; i++)
+		if (h[i].held) {
+			(*at)->pid = h[i].pid;
 			at = &(*at)->next;
-		else
+		} else {
 			instance_free(g, at);
+			g->n_instances--;
+		}
+}
+
+/* Those go that no guest has any more.  To look for that takes a fifth of the time at most, whatever guests do, unless
+ * the kernel would soon count too many. */
+static void tidy(struct vfs *v)
+{
+	struct watching *g = v->watching;
+	uint64_t start = now();
+
+	if (start < g->tidy_again && g->n_instances < MANY)
+		return;
+	tidy_now(v);
+	g->untidy = false;
+	g->tidy_again = now() + 4 * (now() - start);
 }
 
 void watch_left(struct vfs *v, pid_t pid)
 {
-	if (v->watching)
-		tidy(v, pid);
+	struct watching *g = v->watching;
+
+	if (!g)
+		return;
+	for (const struct instance *in = g->instances; in && !g->untidy; in = in->next)
+		g->untidy = in->pid == pid;
+	if (g->untidy)
+		tidy(v);
 }
 
 void watch_free(struct vfs *v)
@@ -309,7 +352,7 @@ BV_SYSCALL(inotify_rm_watch)
 static enum bv_verdict new_instance(struct vfs *v)
 {
 	if (v->watching)
-		tidy(v, 0);
+		tidy(v);
 	return BV_CONTINUE; /* it points to nothing */
 }
 

@@ -305,6 +305,27 @@ static void ends(void)
 	close(in);
 }
 
+/* The root is in no directory.  (What others do there is their affair.) */
+static void root(void)
+{
+	_Alignas(struct inotify_event) char b[8192];
+	int in = watcher("/", IN_DELETE_SELF | IN_ACCESS), gone = 0;
+	ssize_t n;
+
+	SAY("-- the root\n");
+	int fd = open("/", O_RDONLY | O_DIRECTORY);
+	T(getdents64(fd, (char[512]){0}, 512) > 0);
+	close(fd);
+	while ((n = read(in, b, sizeof(b))) > 0)
+		for (char *at = b; at < b + n;
+		     at += sizeof(struct inotify_event) + ((struct inotify_event *)(void *)at)->len)
+			gone += (((struct inotify_event *)(void *)at)->mask &
+			         (IN_DELETE_SELF | IN_IGNORED)) != 0;
+	SAY("gone %d\n", gone);
+	T(inotify_rm_watch(in, 1));
+	close(in);
+}
+
 /* Instances that are closed count no more, however many there were. */
 static void many(void)
 {
@@ -328,6 +349,7 @@ int main(void)
 	one_file();
 	numbers();
 	ends();
+	root();
 	many();
 	return 0;
 }
