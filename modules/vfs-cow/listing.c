@@ -472,14 +472,6 @@ bool listing_recall(struct vfs *v, struct loc *l)
 	return false;
 }
 
-static bool has_mounts(const struct node *n)
-{
-	for (const struct node *c = n ? n->children : NULL; c; c = c->hh.next)
-		if (c->mount)
-			return true;
-	return false;
-}
-
 bool listing_needed(const struct loc *l)
 {
 	if (l->stale)
@@ -489,9 +481,9 @@ bool listing_needed(const struct loc *l)
 	case V_MERGED:
 		return true;
 	case V_SYNTH:
-		return l->syn && (l->syn->kind == BV_VFS_DIR || has_mounts(l->node));
+		return l->syn && (l->syn->kind == BV_VFS_DIR || tree_has_rules(l->node));
 	default:
-		return has_mounts(l->node);
+		return tree_has_rules(l->node);
 	}
 }
 

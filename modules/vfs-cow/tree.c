@@ -119,6 +119,14 @@ void tree_move(struct node *n, struct node *to, const char *name)
 	tree_drop(n);
 }
 
+bool tree_has_rules(const struct node *n)
+{
+	for (const struct node *c = n ? n->children : NULL; c; c = c->hh.next)
+		if (c->mount)
+			return true;
+	return false;
+}
+
 bool tree_has_mount(const struct node *n)
 {
 	if (!n)

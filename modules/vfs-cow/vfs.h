@@ -178,6 +178,7 @@ struct node *tree_find(struct node *root, const char *path);          /* exact, 
 struct node *tree_make(struct node *root, const char *path);          /* creating N_PASS nodes */
 void tree_move(struct node *n, struct node *to, const char *name);    /* rename; n may not hold mounts */
 bool tree_has_mount(const struct node *n);     /* at n or below */
+bool tree_has_rules(const struct node *n); /* directly below; n may be NULL */
 void tree_each(struct node *n, void (*fn)(void *arg, struct node *child), void *arg);
 void tree_path(const struct node *n, char out[PATH_MAX]);
 

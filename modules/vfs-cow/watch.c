@@ -149,9 +149,15 @@ static void tell_entry(struct watching *g, const char *path, uint32_t event)
 		tell(g, dir, event, name);
 }
 
+/* Calls in the host's own directories are seen there, like what the host does. */
+static bool tells_itself(const struct loc *l)
+{
+	return l->dir_view == V_RW;
+}
+
 void watch_made(struct vfs *v, const struct loc *l, bool is_dir)
 {
-	if (v->watching)
+	if (v->watching && !tells_itself(l))
 		tell_entry(v->watching, l->path, IN_CREATE | (is_dir ? IN_ISDIR : 0));
 }
 
@@ -187,7 +193,7 @@ void watch_gone(struct vfs *v, const struct loc *l, bool is_dir)
 {
 	struct watching *g = v->watching;
 
-	if (!g)
+	if (!g || tells_itself(l))
 		return;
 	struct object *o = own(g, l);
 	if (o)
@@ -291,7 +297,7 @@ void watch_moved(struct vfs *v, const struct loc *from, bool from_dir, const str
 {
 	struct watching *g = v->watching;
 
-	if (!g)
+	if (!g || tells_itself(from))
 		return;
 	tell_moved(g, from->path, to->path, from_dir);
 	struct object *o = replaced ? own(g, to) : NULL;
@@ -317,7 +323,7 @@ void watch_swapped(struct vfs *v, const struct loc *from, bool from_dir, const s
 {
 	struct watching *g = v->watching;
 
-	if (!g)
+	if (!g || tells_itself(from))
 		return;
 	tell_moved(g, from->path, to->path, from_dir);
 	g->swapped[0] = to;
@@ -350,6 +356,12 @@ void watch_copied(struct vfs *v, const struct loc *l)
 }
 
 /* ---- what the layers tell ---- */
+
+/* Does what the host has there show? */
+static bool is_hosts(enum view view)
+{
+	return view == V_LOWER || view == V_MERGED || view == V_RO || view == V_RW;
+}
 
 /* A file without a name is shown as "#" and its number while it is written: a copy that is being made? */
 static bool is_copy(const struct vfs *v, const char *name)
@@ -394,7 +406,7 @@ static bool entry_shows(struct vfs *v, const struct object *o, bool upper,
 		return e->mask &
 		       SET; /* guests have the lower's descriptors, this side's are ours */
 	*gone = upper && !is_there(v, o, e->name);
-	return upper || s.view == V_MERGED || s.view == V_LOWER;
+	return upper || is_hosts(s.view);
 }
 
 static bool self_shows(struct vfs *v, const struct object *o, bool upper,
@@ -409,7 +421,7 @@ static bool self_shows(struct vfs *v, const struct object *o, bool upper,
 	spot_at(v, o->path, &s);
 	if (s.view == V_UPPER)
 		return upper;
-	return upper ? e->mask & (SET | IN_MOVE_SELF) : s.view == V_LOWER || s.view == V_MERGED;
+	return upper ? e->mask & (SET | IN_MOVE_SELF) : is_hosts(s.view);
 }
 
 /* Half of a rename whose other half is not watched, or not to be seen. */

@@ -192,6 +192,9 @@ static bool in_merged(const struct loc *l)
 {
 	const mode_t type = l->st.st_mode & S_IFMT;
 
+	/* And what shows not all that the host has there: a hidden name is not told of. */
+	if (S_ISDIR(type) && (l->view == V_RO || l->view == V_RW))
+		return tree_has_rules(l->node);
 	return l->view == V_MERGED || (l->view == V_UPPER && l->mount->rule != R_TMP) ||
 	       (l->view == V_LOWER && type != S_IFCHR && type != S_IFBLK);
 }
@@ -208,7 +211,7 @@ static int sides_watch(struct vfs *v, struct bv_call *call, struct loc *l, uint3
 
 	if (low < 0 && l->view != V_UPPER)
 		return low;
-	if (up < 0 && l->view != V_LOWER)
+	if (up < 0 && (l->view == V_UPPER || l->view == V_MERGED))
 		return up;
 	int r = v->host->as_guest(call), wd;
 	if (r == 0 && low >= 0 && (wd = r = watch_side(g, low, mask, o)) >= 0)

@@ -123,6 +123,26 @@ put("dir/b", "theirs still")
 ok(w.told() == ["1 MODIFY b", "1 CLOSE_WRITE b"], "other files are")
 w.end()
 
+for kind in ("ro", "rw"):
+    fresh()
+    w = Watcher("dir", options=(f"--{kind}", f"{place}/dir", "--hide", f"{place}/dir/hidden"))
+    put("dir/hidden", "secret")
+    os.unlink(f"{place}/dir/hidden")
+    put("dir/new", "x")
+    os.rename(f"{place}/dir/new", f"{place}/dir/hidden")
+    told = w.told()
+    ok(told == ["1 CREATE new", "1 MODIFY new", "1 CLOSE_WRITE new", "1 FROM new"], f"nor in a directory that is {kind}", told)
+    w.end()
+fresh()
+w = Watcher("dir", prefix="(while [ ! -e dir/go ]; do sleep 0.05; done; echo x >dir/made; mv dir/made dir/named; mkdir dir/d; rmdir dir/d; rm dir/named; echo done >" + rw + "/told) & ",
+            options=("--rw", f"{place}/dir", "--hide", f"{place}/dir/hidden"))
+put("dir/go", "")
+clitest.until(lambda: os.path.exists(f"{rw}/told"))
+told = [line for line in w.told() if not line.endswith(" go")]
+ok(told == ["1 CREATE made", "1 MODIFY made", "1 CLOSE_WRITE made", "1 FROM made", "1 TO named", "1 CREATE d", "1 DELETE d", "1 DELETE named"],
+   "and what guests do there is told once", told)
+w.end()
+
 # From when a guest writes to a file, it is the copy that is told of.
 fresh()
 w = Watcher("file", "dir", prefix="(while [ ! -e go ]; do sleep 0.05; done; echo mine >>file; chmod 600 dir/b; echo done >" + rw + "/done) & ")
