@@ -11,6 +11,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -63,10 +64,18 @@ static void tell(int to, const struct agent_message *m, int fd)
 		continue;
 }
 
+struct request {
+	struct agent_message m;
+	char payload[AGENT_INLINE]; /* where it comes with the message; aligned like m */
+	size_t size;
+	int fd[MAX_FDS];
+	unsigned n;
+};
+
 /* One message and its descriptors: 1; 0 at the end. */
-static int receive(int from, struct agent_message *m, int fd[MAX_FDS], unsigned *n)
+static int receive(int from, struct request *q)
 {
-	struct iovec iov = {m, sizeof(*m)};
+	struct iovec iov = {q, offsetof(struct request, size)};
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(MAX_FDS * sizeof(int))];
@@ -80,13 +89,14 @@ static int receive(int from, struct agent_message *m, int fd[MAX_FDS], unsigned 
 	do
 		got = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	*n = 0;
-	if (got != sizeof(*m))
+	q->n = 0;
+	if (got < (ssize_t)sizeof(q->m))
 		return 0;
+	q->size = (size_t)got - sizeof(q->m);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-			*n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-			memcpy(fd, CMSG_DATA(c), *n * sizeof(int));
+			q->n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(q->fd, CMSG_DATA(c), q->n * sizeof(int));
 		}
 	return 1;
 }
@@ -201,6 +211,16 @@ static void exec_self(const struct start *s)
 	errno = err;
 }
 
+/* What the sandbox sends to everybody is not for us; the others are at their default, as commands want them. */
+static void set_signals(void (*handler)(int))
+{
+	static const int common[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE,
+	                             SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU};
+
+	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+		signal(common[i], handler);
+}
+
 /* In our own memory (vfork(2)): it changes nothing there. */
 static _Noreturn void child(const struct start *s)
 {
@@ -212,8 +232,7 @@ static _Noreturn void child(const struct start *s)
 	for (int i = 0; i < 3; i++)
 		if (dup2(s->tty >= 0 ? s->tty : s->in[i], i) < 0)
 			give_up(s, STAGE_REQUEST);
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+	set_signals(SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	limit(s);
@@ -256,43 +275,52 @@ static pid_t spawn(struct start *s, int *stage)
 	return pid;
 }
 
-static void start(int ctl, struct child **children, const struct agent_message *req, const int *fd,
-                  unsigned n)
+/* What does not go with a message is in a file, the first descriptor. */
+static void *map_payload(const struct request *q, size_t *size)
+{
+	struct stat st;
+
+	if (q->n < 1 || fstat(q->fd[0], &st) < 0 || st.st_size <= 0 || st.st_size > AGENT_MAX)
+		return MAP_FAILED;
+	*size = (size_t)st.st_size;
+	return mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE, q->fd[0], 0);
+}
+
+static void start(int ctl, struct child **children, const struct request *q)
 {
 	struct start s = {.tty = -1};
 	struct agent_message m = {
-		.kind = AGENT_FAILED, .id = req->id, .a = EINVAL, .b = STAGE_REQUEST};
-	struct stat st;
+		.kind = AGENT_FAILED, .id = q->m.id, .a = EINVAL, .b = STAGE_REQUEST};
+	unsigned first = q->size ? 0 : 1; /* of the streams */
+	size_t size = q->size;
 	int master = -1;
-	void *bytes = MAP_FAILED;
+	void *mapped = size ? MAP_FAILED : map_payload(q, &size);
+	const char *bytes = q->size ? q->payload : mapped;
 
-	if (n >= 1 && fstat(fd[0], &st) == 0 && st.st_size > 0 && st.st_size <= AGENT_MAX)
-		bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd[0],
-		             0);
-	bool good = bytes != MAP_FAILED && parse(&s, bytes, (size_t)st.st_size);
+	bool good = bytes != MAP_FAILED && parse(&s, bytes, size);
 	bool tty = good && (s.e->flags & AGENT_TTY);
-	struct child *c = good && n == (tty ? 1u : 4u) ? malloc(sizeof(*c)) : NULL;
+	struct child *c = good && q->n == first + (tty ? 0u : 3u) ? malloc(sizeof(*c)) : NULL;
 	if (c && tty) {
-		struct winsize size = {.ws_row = s.e->rows, .ws_col = s.e->cols};
+		struct winsize window = {.ws_row = s.e->rows, .ws_col = s.e->cols};
 
 		m.b = STAGE_TERMINAL;
-		if (openpty(&master, &s.tty, NULL, NULL, &size) < 0)
+		if (openpty(&master, &s.tty, NULL, NULL, &window) < 0)
 			m.a = errno;
 		else
 			(void)fcntl(master, F_SETFD, FD_CLOEXEC),
 				(void)fcntl(s.tty, F_SETFD, FD_CLOEXEC);
 	}
 	for (int i = 0; c && !tty && i < 3; i++)
-		s.in[i] = fd[1 + i];
+		s.in[i] = q->fd[first + (unsigned)i];
 	if (c && (!tty || s.tty >= 0)) {
 		int stage;
 		pid_t pid = spawn(&s, &stage);
 
 		if (pid > 0) {
-			*c = (struct child){*children, pid, req->id};
+			*c = (struct child){*children, pid, q->m.id};
 			*children = c;
 			c = NULL;
-			m = (struct agent_message){.kind = AGENT_STARTED, .id = req->id, .a = pid};
+			m = (struct agent_message){.kind = AGENT_STARTED, .id = q->m.id, .a = pid};
 		} else {
 			m.a = errno;
 			m.b = stage;
@@ -302,8 +330,8 @@ static void start(int ctl, struct child **children, const struct agent_message *
 	free(c);
 	free(s.argv);
 	free(s.env);
-	if (bytes != MAP_FAILED)
-		munmap(bytes, (size_t)st.st_size);
+	if (mapped != MAP_FAILED)
+		munmap(mapped, size);
 	if (master >= 0)
 		close(master);
 	if (s.tty >= 0)
@@ -351,21 +379,18 @@ static void send_signal(const struct child *children, const struct agent_message
 static int serve(int ctl)
 {
 	struct child *children = NULL;
-	struct agent_message m = {.kind = AGENT_READY};
-	int fd[MAX_FDS], sigfd;
-	unsigned n;
+	struct request q = {.m.kind = AGENT_READY};
+	int sigfd;
 	sigset_t chld;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
 	sigfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	/* What the sandbox sends to everybody is not for us. */
-	static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE,
-	                              SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU};
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signal(ignored[i], SIG_IGN);
-	tell(ctl, &m, -1);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	set_signals(SIG_IGN);
+	tell(ctl, &q.m, -1);
 	for (;;) {
 		struct pollfd p[2] = {{.fd = ctl, .events = POLLIN},
 		                      {.fd = sigfd, .events = POLLIN}};
@@ -380,14 +405,14 @@ static int serve(int ctl)
 		}
 		if (!p[0].revents)
 			continue;
-		if (!receive(ctl, &m, fd, &n))
+		if (!receive(ctl, &q))
 			return 0;
-		if (m.kind == AGENT_EXEC)
-			start(ctl, &children, &m, fd, n);
-		else if (m.kind == AGENT_SIGNAL)
-			send_signal(children, &m);
-		while (n > 0)
-			close(fd[--n]);
+		if (q.m.kind == AGENT_EXEC)
+			start(ctl, &children, &q);
+		else if (q.m.kind == AGENT_SIGNAL)
+			send_signal(children, &q.m);
+		while (q.n > 0)
+			close(q.fd[--q.n]);
 		reap(ctl, &children); /* a SIGCHLD may have told of several */
 	}
 }

@@ -10,7 +10,8 @@
 
 enum agent_kind {
 	AGENT_EXEC =
-		1, /* to init; descriptors: payload, then stdin, stdout, stderr without a terminal */
+		1, /* to init; descriptors: stdin, stdout, stderr without a terminal; the payload follows, or
+	            * is in a memory file, the first descriptor */
 	AGENT_SIGNAL, /* to init; a: the signal; b: 1: the whole group */
 	AGENT_READY, /* from init, once */
 	AGENT_STARTED, /* from init; a: the pid; with a terminal one descriptor, its master */
@@ -39,9 +40,10 @@ struct agent_message {
 #define AGENT_TTY 1u
 #define AGENT_USER 2u /* uid and gid are meant */
 #define AGENT_MAX (8u << 20) /* bytes of a payload */
+#define AGENT_INLINE 2048 /* as many go with the message: no file, and nothing to map */
 
-/* The payload of AGENT_EXEC, in a memory file: this, then the words, each with its NUL: cwd ("" to stay),
- * argv, additions to the environment ("NAME=VALUE", or "NAME" to remove it). */
+/* The payload of AGENT_EXEC: this, then the words, each with its NUL: cwd ("" to stay), argv, additions to
+ * the environment ("NAME=VALUE", or "NAME" to remove it). */
 struct agent_exec {
 	uint32_t argc, envc, flags, uid, gid;
 	uint16_t rows, cols;

@@ -376,17 +376,20 @@ static void on_agent(struct source *s, uint32_t events)
 		close(fd);
 }
 
-int box_send(struct box *b, const struct agent_message *m, const int *fd, unsigned n)
+int box_send(struct box *b, const struct agent_message *m, const struct strbuf *payload,
+             const int *fd, unsigned n)
 {
-	struct iovec iov = {(void *)(uintptr_t)m, sizeof(*m)};
+	struct iovec iov[2] = {{(void *)(uintptr_t)m, sizeof(*m)}};
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(4 * sizeof(int))];
 	} control = {.head = {.cmsg_len = CMSG_LEN(n * sizeof(int)),
 	                      .cmsg_level = SOL_SOCKET,
 	                      .cmsg_type = SCM_RIGHTS}};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = payload ? 2 : 1};
 
+	if (payload)
+		iov[1] = (struct iovec){payload->data, payload->len};
 	if (n) {
 		memcpy(CMSG_DATA(&control.head), fd, n * sizeof(int));
 		msg.msg_control = control.room;

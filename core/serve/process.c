@@ -345,6 +345,21 @@ static int payload_file(const struct strbuf *b)
 	return fd;
 }
 
+/* fd: theirs, and before them the place for the payload's. */
+static int send_exec(struct process *p, const struct request *q, int fd[4])
+{
+	const struct agent_message m = {.kind = AGENT_EXEC, .id = p->id};
+	unsigned n = q->tty ? 0 : 3;
+	int r = -EAGAIN;
+
+	if (!q->payload.failed && q->payload.len <= AGENT_INLINE)
+		r = box_send(p->box, &m, &q->payload, fd + 1, n);
+	if (r != -EAGAIN) /* the socket has room for more of those without */
+		return r;
+	fd[0] = payload_file(&q->payload);
+	return fd[0] < 0 ? -ENOMEM : box_send(p->box, &m, NULL, fd, n + 1);
+}
+
 void process_start(struct box *b, json_t *id, json_t *params)
 {
 	struct client *c = b->client;
@@ -368,14 +383,10 @@ void process_start(struct box *b, json_t *id, json_t *params)
 	p->in.fd = p->out.fd = p->err.fd = -1;
 	p->credit[OUT] = p->credit[ERR] = WINDOW_OUT;
 	p->began = now_ms();
-	fd[0] = payload_file(&q.payload);
-	if (fd[0] < 0)
-		r = -ENOMEM;
-	if (r == 0 && !q.tty)
+	if (!q.tty)
 		r = make_streams(p, &q, fd + 1);
 	if (r == 0)
-		r = box_send(b, &(struct agent_message){.kind = AGENT_EXEC, .id = p->id}, fd,
-		             q.tty ? 1 : 4);
+		r = send_exec(p, &q, fd);
 	for (size_t i = 0; i < BV_ROWS_OF(fd); i++)
 		if (fd[i] >= 0)
 			close(fd[i]);
@@ -497,7 +508,7 @@ void process_signal(struct process *p, int sig, bool group)
 		(void)box_send(p->box,
 		               &(struct agent_message){
 				       .kind = AGENT_SIGNAL, .id = p->id, .a = sig, .b = group},
-		               NULL, 0);
+		               NULL, NULL, 0);
 }
 
 int process_resize(struct process *p, unsigned rows, unsigned cols)

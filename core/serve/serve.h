@@ -156,8 +156,9 @@ void box_end(struct box *b, json_t *pending); /* asks it to end; pending is answ
 void box_free(struct box *b);
 struct box *box_find(const struct client *c, uint32_t id);
 struct box *box_temporary(const struct client *c, const char *name);
-int box_send(struct box *b, const struct agent_message *m, const int *fd,
-             unsigned n); /* 0, -errno */
+/* payload: goes with it, or NULL.  0, -errno */
+int box_send(struct box *b, const struct agent_message *m, const struct strbuf *payload,
+             const int *fd, unsigned n);
 /* One like the client's latest is made ahead, when it is time. */
 void box_spare(struct client *c, int64_t now, int64_t *next);
 void box_timers(struct box *b, int64_t now, int64_t *next);
