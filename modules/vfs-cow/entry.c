@@ -173,7 +173,10 @@ int entry_rmdir(struct vfs *v, struct bv_call *call, struct loc *l)
 	watch_quiet(v);
 	int r = l->view == V_LOWER ? 0 : remove_real(v, call, l, AT_REMOVEDIR);
 	watch_heard(v, NULL, 0);
-	return r < 0 ? r : upper_removed(v, l);
+	if (r < 0)
+		return r;
+	moved_gone(v, l->path);
+	return upper_removed(v, l);
 }
 
 int entry_unlink(struct vfs *v, struct bv_call *call, struct loc *l)

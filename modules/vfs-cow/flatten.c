@@ -110,6 +110,8 @@ static int close_up(struct vfs *v, struct loc *l, const struct stat *st)
 		return r;
 	}
 	int r = upper_created(v, l, true);
+	if (r == 0)
+		r = moved_copied(v, l->path);
 	if (r == 0 && l->node)
 		HASH_ITER(hh, l->node->children, child, next)
 			tree_drop(child);

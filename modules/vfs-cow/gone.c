@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Working directories that were removed: they have no place any more, but their parent has. */
+/* Directories that were removed: they have no place any more, but their parent has. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vfs.h"
@@ -22,21 +23,24 @@ bool gone_dir(struct vfs *v, struct loc *l, const char *real)
 	return fd < 0;
 }
 
-/* Where a removed working directory was: its ".." still leads to the parent, as on Linux. */
+/* Where a removed directory was: its ".." still leads to the parent, as on Linux. */
 ssize_t gone_path(struct vfs *v, const char *real, char out[PATH_MAX])
 {
 	size_t len = strlen(real), mark = sizeof(deleted) - 1;
 
 	if (len >= PATH_MAX)
 		return -ENOENT;
-	if (strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/') {
-		real += v->upper_len;
-		len -= v->upper_len;
-	}
-	if (len > mark && strcmp(real + len - mark, deleted) == 0)
-		len -= mark;
-	memcpy(out, real, len);
-	out[len] = '\0';
-	return (ssize_t)len;
+	bool own = strncmp(real, v->upper.root, v->upper_len) == 0 && real[v->upper_len] == '/';
+	char place[PATH_MAX];
+
+	memcpy(place, real, len + 1);
+	if (len > mark && strcmp(place + len - mark, deleted) == 0)
+		place[len -= mark] = '\0';
+	if (!own && real_place(v, place, out) < 0)
+		return -ENOENT;
+	if (own)
+		memcpy(out, place + v->upper_len, len - v->upper_len + 1);
+	const char *moved = moved_last(v, out);
+	return moved ? snprintf(out, PATH_MAX, "%s", moved) : (ssize_t)strlen(out);
 }
 

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lower directories that were renamed inside.  A process that stood in one still stands in the
- * host's directory, whose path now means nothing in the virtual tree: this is the way from there
- * to where the directory went.  Asked only when a real path leads nowhere, so its length costs
- * nobody else.
+ * Lower directories that moved.  Before one is renamed inside it is copied up as a whole (flatten.c);
+ * a process that stands in it, or has it open, still has the host's directory, whose path now means
+ * nothing in the virtual tree, or something else.  This is the way from there to where it went, for
+ * each directory of what was copied, since each may move on by itself.  Asked only where the host's
+ * own object is not shown at its path any more, so its length costs nobody else.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "vfs.h"
 
 struct moved {
-	struct moved *next;
-	char *to;    /* where it is now */
-	char from[]; /* virtual path it had in the lower */
+	UT_hash_handle hh;
+	char *to; /* where it is now, or was when it was removed */
+	bool gone;
+	char from[]; /* the virtual path it had in the lower */
 };
 
 static bool below(const char *path, const char *top)
@@ -23,96 +26,102 @@ static bool below(const char *path, const char *top)
 	return strncmp(path, top, len) == 0 && (path[len] == '/' || !path[len]);
 }
 
-/* Where `path` leads, once what is below `from` is below `to` instead; malloc'd. */
-static char *shifted(const char *path, const char *from, const char *to)
+static void drop(struct vfs *v, struct moved *m)
 {
-	char *out;
-
-	if (asprintf(&out, "%s%s", to, path + strlen(from)) < 0)
-		abort(); /* a record that lies would show one directory as another */
-	return out;
+	HASH_DEL(v->moved, m);
+	free(m->to);
+	free(m);
 }
 
-/* Every record that led below one of the two leads below the other from now on. */
-static void follow(struct vfs *v, const char *from, const char *to, bool exchange)
+static struct moved *find(const struct vfs *v, const char *from, size_t len)
 {
-	for (struct moved *m = v->moved; m; m = m->next) {
-		char *path = below(m->to, from)               ? shifted(m->to, from, to) :
-		             exchange && below(m->to, to) ? shifted(m->to, to, from) :
-		                                              NULL;
+	struct moved *m;
 
-		if (!path)
-			continue;
-		free(m->to);
-		m->to = path;
-	}
+	HASH_FIND(hh, v->moved, from, len, m);
+	return m;
 }
 
-static int add(struct vfs *v, const char *from, const char *to)
+int moved_copied(struct vfs *v, const char *path)
 {
-	struct moved *m = malloc(sizeof(*m) + strlen(from) + 1);
-	char *copy = strdup(to);
-	if (!m || !copy) {
+	size_t len = strlen(path);
+	struct moved *old = find(v, path, len), *m = malloc(sizeof(*m) + len + 1);
+	char *to = strdup(path);
+
+	if (!m || !to) {
 		free(m);
-		free(copy);
-		return -1;
+		free(to);
+		return -ENOMEM;
 	}
-	strcpy(m->from, from);
-	m->to = copy;
-	m->next = v->moved;
-	v->moved = m;
+	if (old)
+		drop(v, old);
+	memcpy(m->from, path, len + 1);
+	m->to = to;
+	m->gone = false;
+	HASH_ADD_KEYPTR(hh, v->moved, m->from, len, m);
 	return 0;
 }
 
-int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower)
+/* What led to or below `from` leads to or below `to`. */
+static void shift(struct moved *m, const char *from, const char *to)
 {
-	follow(v, from, to, false);
-	return was_lower ? add(v, from, to) : 0;
+	char *path;
+
+	if (asprintf(&path, "%s%s", to, m->to + strlen(from)) < 0)
+		abort(); /* a record that lies would show one directory as another */
+	free(m->to);
+	m->to = path;
 }
 
-int moved_swap(struct vfs *v, const char *from, bool from_lower, const char *to, bool to_lower)
+void moved_to(struct vfs *v, const char *from, const char *to, bool exchange)
 {
-	follow(v, from, to, true);
-	if (from_lower && add(v, from, to) < 0)
-		return -1;
-	return to_lower ? add(v, to, from) : 0;
+	for (struct moved *m = v->moved; m; m = m->hh.next)
+		if (below(m->to, from))
+			shift(m, from, to);
+		else if (exchange && below(m->to, to))
+			shift(m, to, from);
 }
 
-ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX])
+void moved_gone(struct vfs *v, const char *path)
 {
-	const struct moved *best = NULL;
+	for (struct moved *m = v->moved; m; m = m->hh.next)
+		m->gone |= below(m->to, path);
+}
 
-	for (const struct moved *m = v->moved; m; m = m->next)
-		if (below(path, m->from) && (!best || strlen(m->from) > strlen(best->from)))
-			best = m;
-	if (!best)
+void moved_back(struct vfs *v, const char *path)
+{
+	struct moved *m, *next;
+
+	HASH_ITER (hh, v->moved, m, next)
+		if (below(m->from, path))
+			drop(v, m);
+}
+
+ssize_t moved_find(struct vfs *v, const char *path, const char *real, char out[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	const struct moved *m = find(v, path, strlen(path));
+	struct stat st;
+
+	if (!m && (!slash || (lstat(real, &st) == 0 && S_ISDIR(st.st_mode))))
+		return -1; /* every directory that moved has a record of its own */
+	const struct moved *dir = m ? m : find(v, path, (size_t)(slash - path));
+	if (!dir || dir->gone)
 		return -1;
-	int n = snprintf(out, PATH_MAX, "%s%s", best->to, path + strlen(best->from));
+	int n = snprintf(out, PATH_MAX, "%s%s", dir->to, m ? "" : slash);
 	return n < PATH_MAX ? n : -1;
 }
 
-void moved_drop(struct vfs *v, const char *path)
+const char *moved_last(const struct vfs *v, const char *path)
 {
-	for (struct moved **at = &v->moved; *at;) {
-		struct moved *m = *at;
+	const struct moved *m = find(v, path, strlen(path));
 
-		if (!below(m->to, path)) {
-			at = &m->next;
-			continue;
-		}
-		*at = m->next;
-		free(m->to);
-		free(m);
-	}
+	return m ? m->to : NULL;
 }
 
 void moved_free(struct vfs *v)
 {
-	while (v->moved) {
-		struct moved *m = v->moved;
+	struct moved *m, *next;
 
-		v->moved = m->next;
-		free(m->to);
-		free(m);
-	}
+	HASH_ITER (hh, v->moved, m, next)
+		drop(v, m);
 }

@@ -190,7 +190,7 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 	spot_at(v, out, &s);
 	if (v->moved && (s.view == V_NONE || s.view == V_UPPER) && !(s.node && s.node->copied)) {
 		char went[PATH_MAX];
-		ssize_t moved = moved_find(v, out, went);
+		ssize_t moved = moved_find(v, out, real, went);
 
 		if (moved >= 0) {
 			memcpy(out, went, (size_t)moved + 1);

@@ -153,11 +153,10 @@ static int act(struct vfs *v, struct bv_call *call, struct entry *from, struct e
 	v->host->as_creds(NULL);
 	if (r < 0)
 		return r;
-	/* What was flattened for this move had a lower part, and maybe somebody in it. */
-	if (exchange ? moved_swap(v, from->l.path, is_dir(from) && from->l.node && !rw, to->l.path,
-	                          to_dir && to->l.node && !rw) < 0 :
-	    is_dir(from) && moved_note(v, from->l.path, to->l.path, from->l.node && !rw) < 0)
-		return -ENOMEM;
+	if (to_dir && !exchange)
+		moved_gone(v, to->l.path);
+	if (is_dir(from) || (exchange && to_dir))
+		moved_to(v, from->l.path, to->l.path, exchange);
 	r = upper_created(v, &to->l, is_dir(from));
 	if (r == 0)
 		r = exchange ? upper_created(v, &from->l, to_dir) : upper_removed(v, &from->l);

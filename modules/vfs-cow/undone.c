@@ -169,8 +169,8 @@ static int drop(struct undo *u, const char *path, struct loc *l)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	whiteout_drop_merged(v, l, dir, name);
-	if (v->moved)
-		moved_drop(v, path);
+	moved_gone(v, path);
+	moved_back(v, path);
 	if (s.node) {
 		s.node->parent->gen++;
 		tree_drop(s.node);

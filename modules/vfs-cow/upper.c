@@ -236,8 +236,6 @@ int upper_removed(struct vfs *v, struct loc *l)
 	const char *name;
 	struct node *parent;
 
-	if (v->moved)
-		moved_drop(v, l->path);
 	quota_freed(v);
 	if (l->dir_view != V_RW)
 		who_note(v, l->path);

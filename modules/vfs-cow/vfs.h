@@ -346,13 +346,16 @@ extern const struct bv_store store_service;
 extern const struct bv_review review_service;
 
 /* ---- moved.c: lower directories renamed inside, and who still stands in them ---- */
-/* The directory `from` is now `to`; was_lower: it had a lower part.  0; -1: no memory. */
-int moved_note(struct vfs *v, const char *from, const char *to, bool was_lower);
-/* The two have changed places; which of them was a directory with a lower part. */
-int moved_swap(struct vfs *v, const char *from, bool from_lower, const char *to, bool to_lower);
-/* Where the lower's `path` went: length; -1: it did not move. */
-ssize_t moved_find(struct vfs *v, const char *path, char out[PATH_MAX]);
-void moved_drop(struct vfs *v, const char *path); /* what is at or below path was removed */
+/* The lower's directory at path is all in the upper from now on, so it can move.  0, -ENOMEM */
+int moved_copied(struct vfs *v, const char *path);
+/* What was at and below `from` is at and below `to` now; exchange: and the other way round. */
+void moved_to(struct vfs *v, const char *from, const char *to, bool exchange);
+void moved_gone(struct vfs *v, const char *path); /* what was at and below path was removed */
+void moved_back(struct vfs *v, const char *path); /* the lower's own is shown there again */
+/* Where the lower's `path`, on the host `real`, went: length; -1: it did not move, or is gone. */
+ssize_t moved_find(struct vfs *v, const char *path, const char *real, char out[PATH_MAX]);
+/* Where the lower's directory `path` was last, also if it is gone; NULL: where it is from. */
+const char *moved_last(const struct vfs *v, const char *path);
 void moved_free(struct vfs *v);
 
 /* ---- gone.c: removed working directories ---- */

@@ -72,7 +72,7 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 	/* A removed directory of the upper says so in its path, which then leads to nothing. */
 	if (len >= 0 && view == V_UPPER && gone_dir(w->v, l, real))
 		len = -ENOENT;
-	if (len == -ENOENT && dirfd == AT_FDCWD && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
+	if (len == -ENOENT && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
 		len = gone_path(w->v, real, l->path);
 	/* An ordinary component finds out by itself what it is looked up in. */
 	if ((len < 0 || path[0] == '.') && dirfd != AT_FDCWD && !is_dir_link(dir, link))
