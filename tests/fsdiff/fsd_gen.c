@@ -56,9 +56,9 @@ static void put_path(char *to)
 /* "slot:path" names a path by a directory's descriptor, "@path" an absolute one. */
 static void put_at(char *to)
 {
-	unsigned how = rnd(10);
+	unsigned how = rnd(11);
 
-	if (how == 0)
+	if (how == 0 || how == 2)
 		to += sprintf(to, "%u:", rnd(SLOTS));
 	else if (how == 1)
 		to += sprintf(to, "@");
@@ -72,18 +72,26 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{"open", "spom", 30},     {"creat", "spm", 4},    {"tmpfile", "spm", 2}, {"close", "s", 8},     {"dup", "ss", 2},
-	{"read", "sn", 8},        {"write", "sn", 12},    {"pread", "sno", 4},   {"pwrite", "snN", 5},  {"seek", "sNw", 4},
-	{"ftruncate", "sN", 3},   {"truncate", "pN", 4},  {"fallocate", "sNn", 2}, {"fstat", "s", 5},   {"stat", "p", 10},
-	{"lstat", "p", 8},        {"statx", "p", 3},      {"access", "pa", 5},   {"eaccess", "pa", 3},  {"readlink", "p", 5},
-	{"mkdir", "pm", 8},       {"rmdir", "p", 5},      {"unlink", "p", 10},   {"rename", "pp", 12},  {"rename2", "ppr", 6},
-	{"link", "pp", 7},        {"linkf", "pp", 2},     {"linkfd", "sp", 2},   {"symlink", "tp", 6},  {"mkfifo", "pm", 2},
-	{"chmod", "pm", 6},       {"fchmod", "sm", 2},    {"chown", "puu", 3},   {"lchown", "puu", 2},  {"utimens", "pTT", 4},
-	{"futimens", "sTT", 2},   {"list", "p", 6},       {"flist", "s", 3},     {"chdir", "p", 3},     {"fchdir", "s", 2},
-	{"cwd", "", 3},           {"umask", "m", 1},      {"setx", "pxn", 4},    {"getx", "px", 4},     {"listx", "p", 3},
-	{"rmx", "px", 2},         {"fsetx", "sxn", 2},    {"same", "pp", 3},     {"mmap", "sn", 2},     {"copyrange", "ssn", 2},
-	{"sendfile", "ssn", 1},   {"flock", "sl", 1},     {"procfd", "s", 2},    {"procopen", "sso", 2}, {"empty", "s", 2},
-	{"fsuid", "u", 1},        {"openat2", "spoR", 3}, {"fsync", "s", 1},
+	{"open", "spom", 26},   {"opendir", "sp", 6},    {"creat", "spm", 4},
+	{"tmpfile", "spm", 2},  {"close", "s", 8},       {"dup", "ss", 2},
+	{"read", "sn", 8},      {"write", "sn", 12},     {"pread", "sno", 4},
+	{"pwrite", "snN", 5},   {"seek", "sNw", 4},      {"ftruncate", "sN", 3},
+	{"truncate", "pN", 4},  {"fallocate", "sNn", 2}, {"fstat", "s", 5},
+	{"stat", "p", 10},      {"lstat", "p", 8},       {"statx", "p", 3},
+	{"access", "pa", 5},    {"eaccess", "pa", 3},    {"readlink", "p", 5},
+	{"mkdir", "pm", 8},     {"rmdir", "p", 5},       {"unlink", "p", 10},
+	{"rename", "pp", 12},   {"rename2", "ppr", 6},   {"link", "pp", 7},
+	{"linkf", "pp", 2},     {"linkfd", "sp", 2},     {"symlink", "tp", 6},
+	{"mkfifo", "pm", 2},    {"chmod", "pm", 6},      {"fchmod", "sm", 2},
+	{"chown", "puu", 3},    {"lchown", "puu", 2},    {"utimens", "pTT", 4},
+	{"futimens", "sTT", 2}, {"list", "p", 6},        {"flist", "s", 3},
+	{"chdir", "p", 3},      {"fchdir", "s", 2},      {"cwd", "", 3},
+	{"umask", "m", 1},      {"setx", "pxn", 4},      {"getx", "px", 4},
+	{"listx", "p", 3},      {"rmx", "px", 2},        {"fsetx", "sxn", 2},
+	{"same", "pp", 3},      {"mmap", "sn", 2},       {"copyrange", "ssn", 2},
+	{"sendfile", "ssn", 1}, {"flock", "sl", 1},      {"procfd", "s", 2},
+	{"procopen", "sso", 2}, {"empty", "s", 2},       {"fsuid", "u", 1},
+	{"openat2", "spoR", 3}, {"fsync", "s", 1},
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -234,6 +234,9 @@ static bool files(const char *op, char **a, unsigned *v)
 		} else {
 			set_slot(v[0], fd);
 		}
+	} else if (!strcmp(op, "opendir")) {
+		place(&p, a[1]);
+		set_slot(v[0], openat(p.dir, p.path, O_RDONLY | O_DIRECTORY));
 	} else if (!strcmp(op, "openat2")) {
 		struct {
 			uint64_t flags, mode, resolve;
@@ -303,7 +306,8 @@ static bool files(const char *op, char **a, unsigned *v)
 		}
 		if (m != MAP_FAILED)
 			munmap(m, 4096);
-	} else if ((!strcmp(op, "copyrange") || !strcmp(op, "sendfile")) && fstat(slot[v[0]], &st) == 0 && S_ISDIR(st.st_mode)) {
+	} else if ((!strcmp(op, "copyrange") || !strcmp(op, "sendfile")) &&
+	           fstat(slot[v[0]], &st) == 0 && S_ISDIR(st.st_mode)) {
 		say("dir");
 	} else if (!strcmp(op, "copyrange")) {
 		result(copy_file_range(slot[v[0]], NULL, slot[v[1]], NULL, v[2], 0));
