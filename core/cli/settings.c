@@ -123,6 +123,8 @@ static int absolute(const char *option, const char *path, bool last, char **out,
 	if (last)
 		while (cut > 0 && work[cut - 1] != '/')
 			cut--;
+	if (strcmp(work + cut, ".") == 0 || strcmp(work + cut, "..") == 0)
+		cut = len; /* these are no symlink's names */
 	for (;;) {
 		char saved = work[cut];
 

@@ -49,6 +49,7 @@ check("--rw through a symlink", sh("echo link >link/f", "--rw", "link"), 0)
 tap.ok(read(f"{work}/d/f") == "link\n", "reaches its target")
 check("--ro", sh("echo x >d/f || echo refused; cat d/f", "--ro", "d"), 0, b"refused\nlink\n")
 check("--hide", sh("ls d secret alias/ 2>/dev/null; echo end", "--hide", "secret"), 0, b"d:\nf\nend\n")
+check("--hide of a path that ends in a dot", sh("ls d secret alias/ 2>/dev/null; echo end", "--hide", "d/../secret/."), 0, b"d:\nf\nend\n")
 check("--hide of a symlink hides its target", sh("cat secret/f alias/f 2>/dev/null || echo none", "--hide", "alias"), 0, b"none\n")
 check("--hide of what is not there", sh("echo fine", "--hide", "no/such/thing"), 0, b"fine\n")
 check("--hide of what holds something shown", sh("cat d/f secret/f 2>/dev/null; ls; echo x >new; echo y >d/f; ls; cat d/f; cd d/..; pwd", "--hide", work, "--bind", f"d:{work}/d",
