@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ extern char **environ;
 struct bench {
 	int fd, out, to[2], from[2];
 	char buf[4096];
+	char data[PATH_MAX]; /* its absolute path */
 };
 
 static uint64_t now_ns(void)
@@ -104,9 +106,8 @@ static void op_pipe(struct bench *b)
 
 static void op_open(struct bench *b)
 {
-	int fd = open("data", O_RDONLY | O_CLOEXEC);
+	int fd = open(b->data, O_RDONLY | O_CLOEXEC);
 
-	(void)b;
 	MUST(fd >= 0);
 	close(fd);
 }
@@ -121,6 +122,13 @@ static void op_open_made(struct bench *b)
 }
 
 static void op_stat(struct bench *b)
+{
+	struct stat st;
+
+	MUST(stat(b->data, &st) == 0);
+}
+
+static void op_stat_relative(struct bench *b)
 {
 	struct stat st;
 
@@ -194,22 +202,23 @@ static const struct {
 	void (*op)(struct bench *);
 	unsigned count; /* operations a round at scale 100 */
 } row[] = {
-	{ "getuid", op_getuid, 200000 },
-	{ "getppid", op_getppid, 5000 },
-	{ "read 4 KiB", op_read, 50000 },
-	{ "write 4 KiB", op_write, 20000 },
-	{ "lseek", op_lseek, 200000 },
-	{ "mmap+touch 64 KiB", op_mmap, 10000 },
-	{ "pipe ping", op_pipe, 5000 },
-	{ "open+close", op_open, 5000 },
-	{ "open+close, made inside", op_open_made, 5000 },
-	{ "stat", op_stat, 5000 },
-	{ "stat by a crooked path", op_stat_deep, 3000 },
-	{ "stat of nothing", op_stat_missing, 5000 },
-	{ "create+unlink", op_create, 1000 },
-	{ "fork+exit+wait", op_fork, 300 },
-	{ "vfork+exec+wait", op_exec, 100 },
-	{ "getdents of 1,000", op_getdents, 100 },
+	{"getuid", op_getuid, 200000},
+	{"getppid", op_getppid, 5000},
+	{"read 4 KiB", op_read, 50000},
+	{"write 4 KiB", op_write, 20000},
+	{"lseek", op_lseek, 200000},
+	{"mmap+touch 64 KiB", op_mmap, 10000},
+	{"pipe ping", op_pipe, 5000},
+	{"open+close", op_open, 5000},
+	{"open+close, made inside", op_open_made, 5000},
+	{"stat", op_stat, 5000},
+	{"stat by a relative path", op_stat_relative, 5000},
+	{"stat by a crooked path", op_stat_deep, 3000},
+	{"stat of nothing", op_stat_missing, 5000},
+	{"create+unlink", op_create, 1000},
+	{"fork+exit+wait", op_fork, 300},
+	{"vfork+exec+wait", op_exec, 100},
+	{"getdents of 1,000", op_getdents, 100},
 };
 
 /* The other end of the pipes: answers each byte. */
@@ -235,7 +244,7 @@ static int all(unsigned scale)
 	uint64_t v[ROUNDS];
 	pid_t pid;
 
-	MUST(b.fd >= 0 && b.out >= 0);
+	MUST(b.fd >= 0 && b.out >= 0 && realpath("data", b.data));
 	pid = echoer(&b);
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
 		unsigned n = row[i].count * scale / 100;
