@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,18 @@ static const struct bv_need needs[] = {
 
 static const struct bv_option options[] = {
 	{"signals", BV_OPT_ENUM, offsetof(struct conf, signals), "auto", "auto|relay",
-	 "How signals to other processes are sent: auto leaves them to the kernel where Landlock confines them "
-	 "(Linux 6.12) and relays them by pidfd elsewhere; relay always relays."},
+         "How signals to other processes are sent: auto leaves them to the kernel where Landlock "
+         "confines them "
+         "(Linux 6.12) and relays them by pidfd elsewhere; relay always relays."},
 	{"net", BV_OPT_ENUM, offsetof(struct conf, net), "own", "own|host",
-	 "What /proc/net shows: own sockets only, or the host's tables."},
+         "What /proc/net shows: own sockets only, or the host's tables."},
 	{"host_files", BV_OPT_WORDS, offsetof(struct conf, host_files), "filesystems devices", NULL,
-	 "Files directly in the host's /proc that are shown read-only as they are."},
+         "Files directly in the host's /proc that are shown read-only as they are."},
+	{"restart_sigchld", BV_OPT_WORDS, offsetof(struct conf, restarting),
+         "sh dash ash busybox mksh yash", NULL,
+         "Names of programs whose handler of SIGCHLD restarts calls although it was not set so: "
+         "shells, which take a "
+         "call that it interrupts for one that failed. Empty: none."},
 };
 
 /* clock_getcpuclockid(3): only a clock id with its sign bit set names a process. */
@@ -37,6 +44,19 @@ static const struct bv_option options[] = {
 	}
 
 static const struct bv_rule rules[] = {
+	/* restart.c looks at what sets a handler of SIGCHLD, and at nothing else. */
+	{"rt_sigaction",
+         BV_ACT_ALLOW,
+         0,
+         1,
+         0,
+         {{.index = 0, .op = BV_NE, .mask = 0xffffffffu, .value = SIGCHLD}}},
+	{"rt_sigaction",
+         BV_ACT_ALLOW,
+         0,
+         1,
+         0,
+         {{.index = 1, .op = BV_EQ, .mask = UINT64_MAX, .value = 0}}},
 	SELF_RULE("sched_setaffinity"),
 	SELF_RULE("sched_getaffinity"),
 	SELF_RULE("sched_setscheduler"),
@@ -57,14 +77,33 @@ static const struct bv_rule rules[] = {
 	CLOCK_RULE("clock_nanosleep"),
 	CLOCK_RULE("timer_create"),
 	/* A group of its own. */
-	{"setpgid", BV_ACT_ALLOW, 0, 1, 0, {{.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
-	{"fcntl", BV_ACT_ALLOW, 0, 2, 0,
-	 {{.index = 1, .op = BV_NE, .mask = 0xffffffffu, .value = F_SETOWN},
-	  {.index = 1, .op = BV_NE, .mask = 0xffffffffu, .value = F_SETOWN_EX}}},
-	{"getpriority", BV_ACT_ALLOW, 0, 2, 0,
-	 {{.index = 0, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}, {.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
-	{"setpriority", BV_ACT_ALLOW, 0, 2, 0,
-	 {{.index = 0, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}, {.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
+	{"setpgid",
+         BV_ACT_ALLOW,
+         0,
+         1,
+         0,
+         {{.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
+	{"fcntl",
+         BV_ACT_ALLOW,
+         0,
+         2,
+         0,
+         {{.index = 1, .op = BV_NE, .mask = 0xffffffffu, .value = F_SETOWN},
+          {.index = 1, .op = BV_NE, .mask = 0xffffffffu, .value = F_SETOWN_EX}}},
+	{"getpriority",
+         BV_ACT_ALLOW,
+         0,
+         2,
+         0,
+         {{.index = 0, .op = BV_EQ, .mask = 0xffffffffu, .value = 0},
+          {.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
+	{"setpriority",
+         BV_ACT_ALLOW,
+         0,
+         2,
+         0,
+         {{.index = 0, .op = BV_EQ, .mask = 0xffffffffu, .value = 0},
+          {.index = 1, .op = BV_EQ, .mask = 0xffffffffu, .value = 0}}},
 };
 
 static const struct bv_handler *const tables[] = {
@@ -113,6 +152,8 @@ static int init(struct bv_self *self, const struct bv_host *host, const void *co
 		return r;
 	}
 	*out = p;
+	if (p->conf->restarting.n)
+		r = host->route(self, restart_handlers);
 	for (size_t i = 0; i < BV_ROWS_OF(tables); i++)
 		for (const struct bv_handler *row = tables[i]; row->syscall && r == 0; row++)
 			r = host->route(self, row);

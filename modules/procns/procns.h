@@ -26,6 +26,7 @@ struct conf {
 	int signals; /* enum signals */
 	int net;     /* enum net_view */
 	struct bv_strings host_files;
+	struct bv_strings restarting; /* names of programs, see restart.c */
 };
 
 struct procns {
@@ -145,7 +146,7 @@ int net_text(struct procns *p, int pinned, const char *name, struct strbuf *out)
 int pidfd_target(int pidfd); /* the pid a pidfd names, in our pid namespace; -ESRCH when gone, -EBADF */
 
 /* Handler rows of each file, ended by a row without a name; module.c registers them. */
-extern const struct bv_handler signal_handlers[], target_handlers[], priority_handlers[], pidfd_handlers[],
-	clock_handlers[];
+extern const struct bv_handler signal_handlers[], target_handlers[], priority_handlers[],
+	pidfd_handlers[], restart_handlers[], clock_handlers[];
 
 #endif
