@@ -36,11 +36,14 @@ ssize_t gone_path(struct vfs *v, const char *real, char out[PATH_MAX])
 	memcpy(place, real, len + 1);
 	if (len > mark && strcmp(place + len - mark, deleted) == 0)
 		place[len -= mark] = '\0';
-	if (!own && real_place(v, place, out) < 0)
-		return -ENOENT;
-	if (own)
+	if (own) {
 		memcpy(out, place + v->upper_len, len - v->upper_len + 1);
-	const char *moved = moved_last(v, out);
-	return moved ? snprintf(out, PATH_MAX, "%s", moved) : (ssize_t)strlen(out);
+		return (ssize_t)(len - v->upper_len);
+	}
+	ssize_t n = real_place(v, place, out);
+	const char *moved = n < 0 ? NULL : moved_last(v, out);
+	if (moved)
+		n = snprintf(out, PATH_MAX, "%s", moved);
+	return n < PATH_MAX ? n : -ENOENT;
 }
 
