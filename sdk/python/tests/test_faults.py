@@ -82,6 +82,7 @@ class Faults(unittest.TestCase):
     def test_sandbox_killed(self):
         with Sandbox() as sb:
             p = sb.start(["sleep", "304"])
+            time.sleep(0.3)  # past its loader, whose calls nobody would answer
             for pid in descendants(sb._broker._child.pid):
                 try:
                     with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
