@@ -42,7 +42,7 @@ class Python:
 
     def __init__(self, args):
         r = subprocess.run([self.exe, "-c", "import test.test_shutil"], capture_output=True, check=False)
-        self.missing = "" if r.returncode == 0 else "libpython3-testsuite is not installed"
+        self.missing = "" if r.returncode == 0 else "libpython3.11-testsuite is not installed"
 
     def parts(self, quick):
         return (self.quick if quick else self.all).split()
