@@ -26,10 +26,10 @@ static const struct bv_option options[] = {
 	{"host_files", BV_OPT_WORDS, offsetof(struct conf, host_files), "filesystems devices", NULL,
          "Files directly in the host's /proc that are shown read-only as they are."},
 	{"restart_sigchld", BV_OPT_WORDS, offsetof(struct conf, restarting),
-         "sh dash ash busybox mksh yash", NULL,
-         "Names of programs whose handler of SIGCHLD restarts calls although it was not set so: "
-         "shells, which take a "
-         "call that it interrupts for one that failed. Empty: none."},
+         "sh dash ash busybox mksh", NULL,
+         "Names of programs whose handler of SIGCHLD, set without asking for the old one, restarts "
+         "calls although it was not set so: shells, which take a call that it interrupts for "
+         "one that failed. Empty: none."},
 };
 
 /* clock_getcpuclockid(3): only a clock id with its sign bit set names a process. */
@@ -44,7 +44,10 @@ static const struct bv_option options[] = {
 	}
 
 static const struct bv_rule rules[] = {
-	/* restart.c looks at what sets a handler of SIGCHLD, and at nothing else. */
+	/*
+	 * restart.c looks at what sets a handler of SIGCHLD, and at nothing else.  The shells it is for do not ask
+	 * for the old one; bash does, six times for a pipeline, and needs no help.
+	 */
 	{"rt_sigaction",
          BV_ACT_ALLOW,
          0,
@@ -57,6 +60,12 @@ static const struct bv_rule rules[] = {
          1,
          0,
          {{.index = 1, .op = BV_EQ, .mask = UINT64_MAX, .value = 0}}},
+	{"rt_sigaction",
+         BV_ACT_ALLOW,
+         0,
+         1,
+         0,
+         {{.index = 2, .op = BV_NE, .mask = UINT64_MAX, .value = 0}}},
 	SELF_RULE("sched_setaffinity"),
 	SELF_RULE("sched_getaffinity"),
 	SELF_RULE("sched_setscheduler"),

@@ -38,7 +38,7 @@ static bool is_listed(struct procns *p, struct bv_call *call)
 	return false;
 }
 
-/* The filter lets all but the setting of SIGCHLD's pass. */
+/* The filter lets all but the setting of SIGCHLD's without a place for the old one pass. */
 BV_SYSCALL(rt_sigaction)
 {
 	struct procns *p = self;
