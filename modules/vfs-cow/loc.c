@@ -49,7 +49,8 @@ void loc_init(struct loc *l)
 	l->view = l->dir_view = V_NONE;
 	l->node = NULL;
 	l->mount = NULL;
-	l->must_dir = l->dotted = l->magic = l->probed = l->ours = l->stale = l->fd_writable = false;
+	l->must_dir = l->dotted = l->magic = l->probed = l->ours = l->stale = l->gone =
+		l->fd_writable = false;
 	l->native = true;
 	l->fd = l->path_fd = -1;
 	l->syn = NULL;

@@ -186,14 +186,14 @@ static enum bv_verdict rename_entries(struct vfs *v, struct bv_call *call, struc
 	return REPLY(v, call, r == NOTHING_TO_DO ? 0 : r);
 }
 
-/* The old name is not there: what comes before that. */
+/* The old name is not there, or the new one cannot be: what comes before that. */
 static int missing(const struct entry *from, const struct entry *to, unsigned flags)
 {
 	if (from->last != LAST_NORM)
 		return -EBUSY;
 	if (to->last != LAST_NORM)
 		return flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
-	return domain(from) != domain(to) ? -EXDEV : -ENOENT;
+	return !from->l.gone && !to->l.gone && domain(from) != domain(to) ? -EXDEV : -ENOENT;
 }
 
 static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_fd, uint64_t from_ptr, int to_fd,
@@ -211,13 +211,14 @@ static enum bv_verdict do_rename(struct vfs *v, struct bv_call *call, int from_f
 	int r = entry_walk(v, call, from_fd, from_ptr, W_PROBE | W_PARENT, &from);
 	if (r < 0)
 		return REPLY(v, call, r);
-	r = entry_walk(v, call, to_fd, to_ptr, W_CREATE, &to);
+	r = entry_walk(v, call, to_fd, to_ptr, W_CREATE | W_PARENT, &to);
 	if (r < 0) {
 		loc_fini(&from.l);
 		return REPLY(v, call, r);
 	}
-	enum bv_verdict verdict = from.l.probed ? rename_entries(v, call, &from, &to, flags, handler)
-	                                        : REPLY(v, call, missing(&from, &to, flags));
+	enum bv_verdict verdict = from.l.probed && !to.l.gone
+	                                  ? rename_entries(v, call, &from, &to, flags, handler)
+	                                  : REPLY(v, call, missing(&from, &to, flags));
 	loc_fini(&from.l);
 	loc_fini(&to.l);
 	return verdict;

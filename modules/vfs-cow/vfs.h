@@ -95,6 +95,7 @@ struct loc {
 	bool probed;         /* st is filled: the object exists */
 	bool fd_writable;    /* magic: the descriptor behind the link is open for writing */
 	bool stale;          /* fd is not the guest's, which is of the lower, but of the copy made since */
+	bool gone; /* W_PARENT: in a removed directory; there is no path */
 	bool ours;           /* V_ANON: not a host file, so it may be changed through fd */
 	int path_fd;         /* owned O_PATH descriptor left by the probe, or -1 */
 	int fd;              /* magic or AT_EMPTY_PATH: owned descriptor of the object; else -1 */
@@ -214,7 +215,8 @@ ssize_t real_shown(struct vfs *v, const char *real, char out[PATH_MAX], enum vie
 #define W_BENEATH 64u
 #define W_IN_ROOT 128u
 #define W_NO_XDEV 256u
-/* With W_PROBE: -ENOENT only when the parent is missing; without the object V_NONE, not probed. */
+/* With W_PROBE: -ENOENT only when the parent is missing; without the object V_NONE, not probed.  A parent
+ * that has been removed is there (gone). */
 #define W_PARENT 512u
 /* -EISDIR for a slash behind the last component, once its directory is found (O_CREAT). */
 #define W_NO_DIR 1024u

@@ -37,6 +37,34 @@ static int here(struct walk *w, int dirfd)
 	return r;
 }
 
+/* Without its leading "./", whatever number of them. */
+static const char *undotted(const char *path)
+{
+	while (path[0] == '.' && path[1] == '/')
+		path += 1 + strspn(path + 1, "/");
+	return path;
+}
+
+/* A relative path from a removed directory: nothing is in it, nor can be made there. */
+static int in_gone(struct walk *w, int dirfd, const char *path)
+{
+	path = undotted(path);
+	size_t len = strcspn(path, "/");
+	bool slashed = path[len] == '/', last = !path[len + strspn(path + len, "/")];
+
+	if (!len || strcmp(path, ".") == 0)
+		return here(w, dirfd);
+	if (!last || strcmp(path, "..") == 0)
+		return -ENOENT;
+	if (slashed && w->flags & W_NO_DIR)
+		return -EISDIR;
+	if (!(w->flags & W_PARENT))
+		return -ENOENT;
+	w->l->view = V_NONE;
+	w->l->gone = true;
+	return 0;
+}
+
 /* Is the caller's descriptor (or working directory) of that name in its /proc a directory? */
 static bool is_dir_link(int proc_fd, const char *link)
 {
@@ -72,8 +100,12 @@ static int start_at(struct walk *w, int dirfd, const char *path)
 	/* A removed directory of the upper says so in its path, which then leads to nothing. */
 	if (len >= 0 && view == V_UPPER && gone_dir(w->v, l, real))
 		len = -ENOENT;
-	if (len == -ENOENT && strncmp(path, "..", 2) == 0 && (path[2] == '/' || !path[2]))
-		len = gone_path(w->v, real, l->path);
+	if (len == -ENOENT) {
+		const char *first = undotted(path);
+
+		if (strncmp(first, "..", 2) == 0 && (first[2] == '/' || !first[2]))
+			len = gone_path(w->v, real, l->path);
+	}
 	/* An ordinary component finds out by itself what it is looked up in. */
 	if ((len < 0 || path[0] == '.') && dirfd != AT_FDCWD && !is_dir_link(dir, link))
 		return -ENOTDIR;
@@ -180,7 +212,7 @@ static int walk_as_guest(struct vfs *v, struct bv_call *call, int dirfd, const c
 	} else if (path[0] == '/')
 		walk_root(&w);
 	else if ((r = start_at(&w, dirfd, path)) < 0)
-		return r == -ENOENT && strcmp(path, ".") == 0 ? here(&w, dirfd) : r;
+		return r == -ENOENT ? in_gone(&w, dirfd, path) : r;
 	size_t n = strlen(path);
 	if (n >= PATH_MAX)
 		return -ENAMETOOLONG;
