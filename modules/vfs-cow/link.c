@@ -46,9 +46,10 @@ static int check_sides(const struct loc *from, const struct loc *to)
 	case V_ANON:
 		/*
 		 * Without a name: an O_TMPFILE of the upper or, which the host kernel tells apart,
-		 * of an rw mount.  A host file that is only hidden here has its name still.
+		 * of an rw mount.  A host file that is only hidden here has its name still.  A directory
+		 * that was removed here is refused as every directory is.
 		 */
-		if (from->ours)
+		if (from->ours || S_ISDIR(from->st.st_mode))
 			return to->dir_view == V_RW ? -EXDEV : 0;
 		return to->dir_view == V_RW && from->st.st_nlink == 0 && from->fd_writable ? 0 : -EXDEV;
 	default:

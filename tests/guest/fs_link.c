@@ -59,6 +59,21 @@ static void hard(void)
 	T(syscall(SYS_linkat, 999, "a.txt", AT_FDCWD, "x", 0));
 }
 
+/* By the links of /proc, a directory that has no name any more, and one that was the host's. */
+static void removed_dir(const char *name)
+{
+	char self[40];
+	int fd = open(name, O_RDONLY | O_DIRECTORY);
+
+	MUST(fd >= 0);
+	T(rmdir(name));
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	T(linkat(AT_FDCWD, self, AT_FDCWD, "from_nowhere", AT_SYMLINK_FOLLOW));
+	T(linkat(AT_FDCWD, self, AT_FDCWD, "a.txt", AT_SYMLINK_FOLLOW));
+	T(linkat(AT_FDCWD, self, AT_FDCWD, "missing/x", AT_SYMLINK_FOLLOW));
+	close(fd);
+}
+
 static void soft(void)
 {
 	struct stat st;
@@ -127,6 +142,9 @@ int main(void)
 {
 	umask(022);
 	hard();
+	T(mkdir("young", 0755));
+	removed_dir("young");
+	removed_dir("emptydir");
 	soft();
 	nodes();
 	return 0;
