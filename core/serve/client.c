@@ -212,7 +212,7 @@ static void frame(struct client *c, uint32_t type, uint32_t stream, const char *
 		process_credit(c, stream, le32toh(credit));
 		break;
 	case FRAME_END:
-		process_input_end(c, stream);
+		process_stream_end(c, stream);
 		break;
 	default:
 		protocol_error(c, "a frame of unknown type");

@@ -165,6 +165,7 @@ json_t *link_call(struct link *l, const char *method, json_t *params, json_t **w
 struct running {
 	struct link *l;
 	struct outcome *out;
+	uint32_t id;
 	uint64_t window; /* of its input */
 };
 
@@ -181,6 +182,8 @@ static void on_frame(void *arg, const struct frame *f)
 	struct running *r = arg;
 	uint32_t word;
 
+	if (f->stream >> 2 != r->id)
+		return; /* of one before, which nobody waits for any more */
 	if (f->type == FRAME_CREDIT && f->n == sizeof(word)) {
 		memcpy(&word, f->bytes, sizeof(word));
 		r->window += le32toh(word);
@@ -219,7 +222,7 @@ static void on_refused(struct outcome *o, const json_t *record)
 bool link_run(struct link *l, json_t *params, const char *input, size_t n, struct outcome *out,
               json_t **why)
 {
-	struct running r = {l, out, WINDOW_IN};
+	struct running r = {l, out, 0, WINDOW_IN};
 
 	*out = (struct outcome){.code = -1};
 	if (!input)
@@ -227,7 +230,7 @@ bool link_run(struct link *l, json_t *params, const char *input, size_t n, struc
 	json_t *started = link_call(l, "process.start", params, why);
 	if (!started)
 		return false;
-	uint32_t id = (uint32_t)json_integer_value(json_object_get(started, "process"));
+	uint32_t id = r.id = (uint32_t)json_integer_value(json_object_get(started, "process"));
 	json_decref(started);
 	for (size_t at = 0; input;) {
 		size_t piece = n - at < r.window ? n - at : (size_t)r.window;
@@ -267,6 +270,10 @@ bool link_run(struct link *l, json_t *params, const char *input, size_t n, struc
 			out->timed_out = json_is_true(json_object_get(m, "timed_out"));
 		}
 		json_decref(m);
+		/* What it left behind may go on writing. */
+		if (mine && (!send_frame(l, FRAME_END, id << 2 | 1, NULL, 0) ||
+		             !send_frame(l, FRAME_END, id << 2 | 2, NULL, 0)))
+			return false;
 		if (mine || over)
 			return true;
 	}

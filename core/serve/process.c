@@ -44,13 +44,14 @@ static struct source *output(struct process *p, unsigned which)
 
 static bool may_read(const struct process *p, unsigned which)
 {
-	return p->credit[which] > 0 && !client_full(p->box->client);
+	return p->unwanted[which] || (p->credit[which] > 0 && !client_full(p->box->client));
 }
 
 static void output_end(struct process *p, unsigned which)
 {
 	source_close(broker_of(p), output(p, which));
-	client_frame(p->box->client, FRAME_END, stream_of(p, which), NULL, 0);
+	if (!p->unwanted[which])
+		client_frame(p->box->client, FRAME_END, stream_of(p, which), NULL, 0);
 }
 
 /* Reads what is there and may be sent; false: nothing more for now. */
@@ -58,7 +59,9 @@ static bool read_some(struct process *p, unsigned which)
 {
 	char buf[DATA_MAX];
 	struct source *s = output(p, which);
-	size_t want = p->credit[which] < sizeof(buf) ? (size_t)p->credit[which] : sizeof(buf);
+	size_t want = p->unwanted[which] || p->credit[which] > sizeof(buf)
+	                      ? sizeof(buf)
+	                      : (size_t)p->credit[which];
 	ssize_t n = read(s->fd, buf, want);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -67,6 +70,8 @@ static bool read_some(struct process *p, unsigned which)
 		output_end(p, which);
 		return false;
 	}
+	if (p->unwanted[which])
+		return true;
 	p->credit[which] -= (uint64_t)n;
 	client_frame(p->box->client, FRAME_DATA, stream_of(p, which), buf, (size_t)n);
 	return true;
@@ -129,7 +134,7 @@ static void tell_exit(struct process *p)
 static void tell_end(struct process *p)
 {
 	for (unsigned which = OUT; which <= ERR; which++)
-		while (output(p, which)->fd >= 0) {
+		while (output(p, which)->fd >= 0 && !p->unwanted[which]) {
 			if (!may_read(p, which)) {
 				if (!p->credit[which])
 					tell_unread(p);
@@ -265,12 +270,30 @@ void process_data(struct client *c, uint32_t stream, const char *bytes, size_t n
 		write_input(p);
 }
 
-void process_input_end(struct client *c, uint32_t stream)
+/* The client reads no more of it: what still comes is thrown away, so whoever writes it, perhaps one that
+ * was left behind, neither waits nor fails. */
+static void output_unwanted(struct process *p, unsigned which)
+{
+	if (output(p, which)->fd < 0)
+		return;
+	p->unwanted[which] = true;
+	if (p->exited && !p->told)
+		tell_end(p);
+	else
+		watch_output(p, which);
+}
+
+void process_stream_end(struct client *c, uint32_t stream)
 {
 	struct process *p = process_find(c, stream >> 2);
+	unsigned which = stream & 3;
 
-	if (!p || (stream & 3) != IN)
+	if (!p || which > ERR)
 		return;
+	if (which != IN) {
+		output_unwanted(p, which);
+		return;
+	}
 	p->input_end = true;
 	/* On a terminal it is what Ctrl-D is. */
 	if (p->tty && p->started && !queue_add(&p->input, "\x04", 1))

@@ -104,6 +104,7 @@ struct process {
 	bool cpu_limit, size_limit; /* it has one */
 	bool cancelled; /* nobody waits for it to start: then it is killed, and nothing is told */
 	uint64_t credit[3]; /* of stdout and stderr; [0] is unused */
+	bool unwanted[3];
 	struct agent_message end;
 	int64_t began, ended, deadline; /* ms; deadline 0: none */
 	double timeout;
@@ -172,7 +173,8 @@ struct process *process_find(const struct client *c, uint32_t id);
 void process_agent(struct box *b, const struct agent_message *m, int fd); /* takes fd */
 void process_data(struct client *c, uint32_t stream, const char *bytes, size_t n);
 void process_credit(struct client *c, uint32_t stream, uint32_t n);
-void process_input_end(struct client *c, uint32_t stream);
+void process_stream_end(struct client *c,
+                        uint32_t stream); /* no more of the input comes, or of an output is read */
 void process_resume(struct client *c); /* it can take more again */
 bool process_cancel(struct client *c,
                     json_int_t request); /* if it starts a process, it is answered */

@@ -312,6 +312,9 @@ void bvisor_forget(struct bvisor_process *p)
 			*at = p->next;
 			break;
 		}
+	/* What it goes on writing, or what it left behind does, is nobody's. */
+	for (uint32_t i = 1; i < 3; i++)
+		(void)link_send(p->link, FRAME_END, p->id << 2 | i, NULL, 0);
 	for (int i = 0; i < 3; i++)
 		bytes_free(&p->kept[i]);
 	free(p);

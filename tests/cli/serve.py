@@ -293,6 +293,33 @@ def shell(c, sandbox, text):
             return m and m["code"]
 
 
+# Output that nobody wants any more: whoever writes it goes on.
+c = Client()
+sb = c.create()
+for what, text, early in (("while it runs", "sleep 0.2; head -c 6000000 /dev/zero; touch /tmp/done", True),
+                          ("of who is left behind", "(sleep 0.5; head -c 6000000 /dev/zero; head -c 6000000 /dev/zero >&2; touch /tmp/done) & echo now", False)):
+    shell(c, sb, "rm -f /tmp/done")
+    p = c.call("process.start", sandbox=sb, shell=text)["result"]["process"]
+    ends = [lambda: c.frame(4, p * 4 + 1, b""), lambda: c.frame(4, p * 4 + 2, b"")]
+    if early:
+        ends.pop(0)()
+    seen = []
+    while (kind_stream := c.read()) and not (kind_stream[0] == 1 and b'"exit"' in kind_stream[2]):
+        seen.append(kind_stream)
+    if not early:
+        ends.pop(0)()
+        ends.pop(0)()
+    ok(clitest.until(lambda: shell(c, sb, "test -e /tmp/done") == 0, 10), f"{what}, unread", [seen[-1:]])
+    ok(not early or not [s for s in seen if s[0] == 2 and s[1] == p * 4 + 1], f"{what}, nothing more of it is sent", [len(seen)])
+p = c.call("process.start", sandbox=sb, shell="yes")["result"]["process"]
+for which in (1, 2):
+    c.frame(4, p * 4 + which, b"")
+ok("result" in c.call("sandbox.list") and "result" in c.call("process.signal", process=p), "a flood that nobody reads keeps nobody", [])
+while (m := c.message()) and not (m.get("event") == "exit" and m["process"] == p):
+    pass
+ok(m and m["code"] == 143, "and is ended", [m])
+ok(c.end() == 0, "the broker ends")
+
 c = Client()
 m = c.call("sandbox.create", temporary=True)["result"]
 name = m["name"]

@@ -99,7 +99,7 @@ void process_credit(struct client *c, uint32_t stream, uint32_t n)
 	note(FRAME_CREDIT, stream, (const char *)&word, sizeof(word));
 }
 
-void process_input_end(struct client *c, uint32_t stream)
+void process_stream_end(struct client *c, uint32_t stream)
 {
 	(void)c;
 	note(FRAME_END, stream, NULL, 0);

@@ -425,6 +425,24 @@ static void policies(struct bvisor *b)
 	bvisor_destroy(sb);
 }
 
+/* Who is left behind neither waits for a reader nor fails. */
+static void left_behind(struct bvisor *b)
+{
+	struct bvisor_sandbox *sb = bvisor_create(b, NULL, &e);
+
+	ok(sb && says(sb,
+	              "(sleep 0.2; head -c 6000000 /dev/zero; head -c 6000000 /dev/zero >&2; touch "
+	              "/tmp/done) & echo now",
+	              "now\n"),
+	   "a command that leaves one behind");
+	ok(sb && says(sb,
+	              "for i in {1..100}; do test -e /tmp/done && echo done && break; sleep 0.1; "
+	              "done",
+	              "done\n"),
+	   "which goes on");
+	bvisor_destroy(sb);
+}
+
 /* The pid of a child of ours. */
 static pid_t child(void)
 {
@@ -488,6 +506,7 @@ int main(void)
 	audit(b);
 	review(b);
 	policies(b);
+	left_behind(b);
 	bvisor_destroy(sb);
 	bvisor_close(b);
 	ok(child() < 0 && waitpid(-1, NULL, WNOHANG) < 0, "nothing is left");

@@ -107,6 +107,9 @@ for (const [what, answer, written] of [
   ok(!(await call("commit")).error && readFileSync(`${dir}/k`, "utf8") === "kept\n", "--yes");
   let r = await call("bash", { command: "kill $(cat pid) && echo alive" });
   ok(r.text === "alive\n", "what runs in the background goes on", r);
+  await call("bash", { command: "(sleep 0.2; head -c 6000000 /dev/zero; head -c 6000000 /dev/zero >&2; touch done) &" });
+  r = await call("bash", { command: "for i in {1..100}; do test -e done && echo done && break; sleep 0.1; done" });
+  ok(r.text === "done\n", "and neither waits for a reader nor is in another's output", r);
   await client.close();
   ok(execFileSync(bvisor, ["ls"], { encoding: "utf8" }).includes("mcp-kept"), "--name keeps it");
   execFileSync(bvisor, ["rm", "mcp-kept"]);

@@ -75,7 +75,6 @@ class Broker:
         self._write_lock = threading.Lock()
         self._pending: dict[int, Future[Message]] = {}
         self._sinks: dict[int, Sink] = {}
-        self._early: dict[int, list[tuple[int, int, Any]]] = {}
         self._ends: dict[int, Callable[[str], None]] = {}
         self._audits: dict[int, Callable[[Message], None]] = {}
         self._next = 0
@@ -165,23 +164,14 @@ class Broker:
             value = struct.unpack("<I", payload)[0]
         with self._lock:
             sink = self._sinks.get(process)
-            if sink is None:
-                self._early.setdefault(process, []).append((kind, which, value))
-                return
-        self._give(sink, kind, which, value)
-
-    @staticmethod
-    def _give(sink: Sink, kind: int, which: int, value: Any) -> None:
+        if sink is None:
+            return  # it was detached while this was on its way
         if kind == DATA:
             sink.data(which, value)
         elif kind == END:
             sink.end(which)
-        elif kind == CREDIT:
-            sink.credit(value)
-        elif value["event"] == "unread":
-            sink.unread()
         else:
-            sink.exited(value)
+            sink.credit(value)
 
     def _message(self, message: Message) -> None:
         if "id" in message and message["id"] is not None:
@@ -194,13 +184,12 @@ class Broker:
             else:
                 future.set_result(message["result"])
         elif message.get("event") in ("exit", "unread"):
-            process = int(message["process"])
             with self._lock:
-                sink = self._sinks.get(process)
-                if sink is None:
-                    self._early.setdefault(process, []).append((0, 0, message))
-                    return
-            self._give(sink, 0, 0, message)
+                sink = self._sinks.get(int(message["process"]))
+            if sink and message["event"] == "exit":
+                sink.exited(message)
+            elif sink:
+                sink.unread()
         elif message.get("event") == "sandbox_end":
             with self._lock:
                 end = self._ends.pop(int(message["sandbox"]), None)
@@ -217,9 +206,18 @@ class Broker:
 
     # ---- for the others ----
 
-    def request(self, method: str, params: Message, fds: "Sequence[int]" = ()) -> "Future[Message]":
-        """Asks; the answer comes as the future's result, or as a BvisorError.  fds: descriptors that go along."""
+    def request(self, method: str, params: Message, fds: "Sequence[int]" = (),
+                then: Optional[Callable[[Message], None]] = None) -> "Future[Message]":
+        """Asks; the answer comes as the future's result, or as a BvisorError.  fds: descriptors that go along.  then: what to
+        do with the answer before anything else the broker says is heard."""
         future: Future[Message] = Future()
+        if then:
+            first = then
+
+            def answered(done: "Future[Message]") -> None:
+                if done.exception() is None:
+                    first(done.result())
+            future.add_done_callback(answered)
         with self._lock:
             if self._gone:
                 raise self._gone
@@ -247,33 +245,25 @@ class Broker:
         self._send(JSON, 0, json.dumps(message).encode())  # its own answer is nobody's concern
 
     def call(self, method: str, then: Optional[Callable[[Message], None]] = None, **params: Any) -> Message:
-        """Asks and waits.  then: what to do with the answer before anything else the broker says is heard."""
-        future = self.request(method, params)
-        if then:
-            first = then
-
-            def answered(done: "Future[Message]") -> None:
-                if done.exception() is None:
-                    first(done.result())
-            future.add_done_callback(answered)
-        return future.result()
+        """As request(); waits for the answer."""
+        return self.request(method, params, (), then).result()
 
     def attach(self, process: int, sink: Sink) -> None:
-        """From now on sink hears of the process, and first of what has come already."""
+        """From now on sink hears of the process.  Before anything of it comes: in request()'s then."""
         with self._lock:
-            if self._gone:
-                raise self._gone
-            early = self._early.pop(process, [])
-            # Nobody else may give it anything before these.
-            for kind, which, value in early:
-                self._give(sink, kind, which, value)
             self._sinks[process] = sink
 
-    def detach(self, process: int) -> None:
-        """Nobody wants to hear of it any more."""
+    def detach(self, process: int, over: bool = False) -> None:
+        """Nobody wants to hear of it any more; what it still writes is thrown away.  over: nothing more comes of it."""
         with self._lock:
-            self._sinks.pop(process, None)
-            self._early.pop(process, None)
+            known = self._sinks.pop(process, None) is not None
+        if not known or over or self._gone:
+            return
+        try:
+            for which in (STDOUT, STDERR):
+                self._send(END, process << 2 | which, b"")
+        except SandboxError:
+            pass  # the broker is gone
 
     def on_end(self, sandbox: int, call: Optional[Callable[[str], None]]) -> None:
         """Calls once when the sandbox ends by itself; None: never."""

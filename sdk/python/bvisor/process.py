@@ -79,8 +79,9 @@ class Reader(io.RawIOBase):
         super().__init__()
         self._grant = grant
         self._chunks: list[bytes] = []
+        self._owed = 0  # bytes of these that are not granted again yet
         self._ended = False
-        self._free = False  # nothing more is held back
+        self._free = False  # nothing is held back
         self._lost: Optional[Exception] = None
         self._change = threading.Condition()
 
@@ -89,19 +90,24 @@ class Reader(io.RawIOBase):
     def feed(self, data: bytes) -> None:
         """More of it."""
         with self._change:
+            if self._ended:
+                return
             self._chunks.append(data)
             self._change.notify_all()
             granted = self._free
+            if not granted:
+                self._owed += len(data)
         if granted:
             self._grant(len(data))
 
-    def release(self) -> None:
-        """The process has ended: what is left of its output need not wait to be read."""
+    def release(self, free: bool) -> None:
+        """free: the process has ended, and what is left of its output need not wait to be read.  Not free: all of that has come, and
+        what others write from now on waits again."""
         with self._change:
-            waiting = 0 if self._free else sum(map(len, self._chunks))
-            self._free = True
-        if waiting:
-            self._grant(waiting)
+            owed, self._owed = self._owed if free else 0, 0 if free else self._owed
+            self._free = free
+        if owed:
+            self._grant(owed)
 
     def finish(self, why: Optional[Exception] = None) -> None:
         """Nothing more of it."""
@@ -134,20 +140,21 @@ class Reader(io.RawIOBase):
                 self._chunks[0], data = data[size:], data[:size]
             else:
                 del self._chunks[0]
-            granted = not self._ended and not self._free
+            granted = self._pay(len(data))
         if granted:
-            self._grant(len(data))
+            self._grant(granted)
         return data
 
-    def drain(self) -> bytes:
-        """All that is there now, without waiting."""
-        with self._change:
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-            granted = not self._ended and not self._free
-        if data and granted:
-            self._grant(len(data))
-        return data
+    def _pay(self, n: int) -> int:
+        """How much is to be granted for n bytes that were read."""
+        paid = min(n, self._owed)
+        self._owed -= paid
+        return 0 if self._ended else paid
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self._ended
 
 
 class Writer(io.RawIOBase):
@@ -216,10 +223,7 @@ class Process(Sink):
         fds = fds or {}
         if fds:
             params["fds"] = [("stdin", "stdout", "stderr")[which] for which in fds]
-        started = broker.request("process.start", params, list(fds.values())).result()
-        self._id = int(started["process"])
-        #: its number inside
-        self.pid = int(started["pid"])
+        self._id = 0
         self._input = Writer(self, broker.window_in)
         #: binary streams; wrap them in io.TextIOWrapper for text
         self.stdin = io.BufferedWriter(self._input, 1 << 16)
@@ -228,18 +232,29 @@ class Process(Sink):
         for which in fds:
             if which != STDIN:
                 self._raw[which].finish()
+        if params.get("tty") or params.get("stderr"):
+            self._raw[STDERR].finish()  # all is in stdout
         if STDIN in fds:
             self._input.finish()
-        broker.attach(self._id, self)
+        started = broker.request("process.start", params, list(fds.values()), self._begun).result()
+        #: its number inside
+        self.pid = int(started["pid"])
+
+    def _begun(self, answer: Message) -> None:
+        self._id = int(answer["process"])
+        self._broker.attach(self._id, self)
 
     def _granter(self, which: int) -> Callable[[int], None]:
         def grant(n: int) -> None:
-            if not self._over.is_set():
-                try:
-                    self._broker.credit(self._id, which, n)
-                except Exception:  # pylint: disable=broad-except
-                    pass  # the broker is gone, which the reader is told otherwise
+            try:
+                self._broker.credit(self._id, which, n)
+            except Exception:  # pylint: disable=broad-except
+                pass  # the broker is gone, which the reader is told otherwise
         return grant
+
+    def _detach_if_over(self) -> None:
+        if self._over.is_set() and all(raw.ended for raw in self._raw.values()):
+            self._broker.detach(self._id, True)
 
     # ---- what the broker says ----
 
@@ -254,17 +269,21 @@ class Process(Sink):
 
     def end(self, which: int) -> None:
         self._raw[which].finish()
+        self._detach_if_over()
 
     def credit(self, n: int) -> None:
         self._input.grant(n)
 
     def unread(self) -> None:
         for raw in self._raw.values():
-            raw.release()
+            raw.release(True)
 
     def exited(self, event: Message) -> None:
         self._event = event
+        for raw in self._raw.values():
+            raw.release(False)
         self._finish()
+        self._detach_if_over()
 
     def lost(self, why: Exception) -> None:
         self._lost = why
@@ -365,6 +384,7 @@ class Process(Sink):
             self.wait()
             return self.result(b"".join(parts[STDOUT]), b"".join(parts[STDERR]), "timeout")
         # All that it wrote has come.  Who it left behind may hold the streams open: that is not waited for.
+        self._broker.detach(self._id)
         for which, thread in zip((STDOUT, STDERR), threads):
             self._raw[which].finish()
             thread.join()

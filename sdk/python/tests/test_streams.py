@@ -63,6 +63,31 @@ class Streams(unittest.TestCase):
             self.assertEqual(sb.stats().processes, 21)
         self.assertTrue(until(lambda: len(os.listdir("/proc/self/fd")) <= before + 4), os.listdir("/proc/self/fd"))
 
+    def test_left_behind_by_the_broker(self):
+        command = "(sleep 0.2; head -c 6000000 /dev/zero; head -c 6000000 /dev/zero >&2; touch /tmp/done) & echo now"
+        with Sandbox() as sb:
+            def goes_on(begin):
+                sb.bash("rm -f /tmp/done")
+                begin()
+                self.assertTrue(until(lambda: sb.bash("test -e /tmp/done", check=False).ok))
+
+            def closed():
+                with sb.start(command) as process:
+                    process.wait()
+            goes_on(lambda: self.assertEqual(sb.start(command).communicate().stdout, "now\n"))
+            goes_on(lambda: sb.bash(command, on_stdout=lambda data: None))
+            goes_on(closed)
+            process = sb.start(command, stderr="stdout")
+            self.assertEqual(process.wait(), 0)
+            self.assertEqual(len(process.stdout.read()), 12000004)  # to the end, as of any pipe
+            self.assertEqual(process.stderr.read(), b"")
+            process = sb.start("echo hi", tty=True)
+            self.assertEqual((process.stdout.read(), process.stderr.read(), process.wait()), (b"hi\r\n", b"", 0))
+            for _ in range(20):
+                sb.start("echo; sleep 1000 &").communicate()
+                sb.start("true").wait()
+            self.assertTrue(until(lambda: not sb._broker._sinks))
+
     def test_interrupted(self):
         class Stop(Exception):
             pass

@@ -83,7 +83,6 @@ export class Broker {
   private readonly socket: Duplex & { ref?(): void; unref?(): void };
   private readonly pending = new Map<number, Pending>();
   private readonly sinks = new Map<number, Sink>();
-  private readonly early = new Map<number, ((sink: Sink) => void)[]>();
   private readonly ends = new Map<number, (why: string) => void>();
   private readonly audits = new Map<number, (record: Json) => void>();
   private chunks: Buffer[] = [];
@@ -206,9 +205,7 @@ export class Broker {
 
   private give(id: number, call: (sink: Sink) => void): void {
     const sink = this.sinks.get(id);
-    if (sink) call(sink);
-    else if (this.early.has(id)) this.early.get(id)?.push(call);
-    else this.early.set(id, [call]);
+    if (sink) call(sink); // else it was detached while this was on its way
   }
 
   private message(m: Json): void {
@@ -268,20 +265,15 @@ export class Broker {
     }
   }
 
+  /** From now on sink hears of the process.  Before anything of it comes: in call()'s `then`. */
   attach(id: number, sink: Sink): void {
-    if (this.gone) {
-      sink.lost(this.gone);
-      return;
-    }
     this.sinks.set(id, sink);
-    const early = this.early.get(id) ?? [];
-    this.early.delete(id);
-    for (const call of early) call(sink);
   }
 
-  detach(id: number): void {
+  /** Nobody wants to hear of it any more; what still comes of these outputs is thrown away. */
+  detach(id: number, open: readonly number[]): void {
     this.sinks.delete(id);
-    this.early.delete(id);
+    if (!this.gone) for (const which of open) this.send(FRAME.end, id * 4 + which, Buffer.alloc(0));
   }
 
   onEnd(sandbox: number, call: ((why: string) => void) | undefined): void {

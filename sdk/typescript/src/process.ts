@@ -137,7 +137,7 @@ export class Output implements Sink, AsyncDisposable {
   private readonly started: Promise<void>;
   private timedOut = false;
 
-  constructor(readonly command: string | readonly string[], private readonly broker: Broker, start: () => Promise<Json>, hooks: OutputHooks, signal?: AbortSignal) {
+  constructor(readonly command: string | readonly string[], private readonly broker: Broker, start: (then: (answer: Json) => void) => Promise<Json>, hooks: OutputHooks, signal?: AbortSignal) {
     const grant = (which: number) => (n: number) => {
       if (!this.event) this.broker.grant(this.id, which, n);
     };
@@ -152,10 +152,11 @@ export class Output implements Sink, AsyncDisposable {
     this.started = (async () => {
       try {
         signal?.throwIfAborted();
-        const answer = await start();
-        this.id = Number(answer["process"]);
-        this.window = broker.windowIn;
-        broker.attach(this.id, this);
+        await start((answer) => {
+          this.id = Number(answer["process"]);
+          this.window = broker.windowIn;
+          broker.attach(this.id, this);
+        });
       } catch (e) {
         this.lost(e as Error);
         throw e;
@@ -196,9 +197,9 @@ export class Output implements Sink, AsyncDisposable {
   exited(event: Json): void {
     this.event = event;
     // Who it left behind may hold the streams open: that is not waited for.
-    this.channel(STDOUT).finish();
-    this.channel(STDERR).finish();
-    this.broker.detach(this.id);
+    const open = [STDOUT, STDERR].filter((which) => !this.channel(which).ended);
+    for (const which of open) this.channel(which).finish();
+    this.broker.detach(this.id, open);
     this.wake?.();
     this.finish(event);
   }

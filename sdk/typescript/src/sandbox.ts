@@ -173,11 +173,11 @@ export class Sandbox implements AsyncDisposable, Disposable {
 
   /** Starts a command: text for bash, or a list of words. */
   runCmd(command: string | readonly string[], options: CommandOptions & Pick<OutputHooks, "discard"> = {}): Output {
-    const start = async (): Promise<Json> => {
+    const start = async (then: (answer: Json) => void): Promise<Json> => {
       const params: Json = { sandbox: await this.open(), [typeof command === "string" ? "shell" : "argv"]: command };
       for (const key of ["cwd", "env", "limits", "tty", "user", "stdin"] as const) if (options[key] !== undefined) params[key] = options[key];
       if (options.timeout !== undefined) params["timeout"] = options.timeout / 1000;
-      return this.broker.call("process.start", params);
+      return this.broker.call("process.start", params, then);
     };
     const output = new Output(command, this.broker, start, options, options.signal);
     this.running.add(output);

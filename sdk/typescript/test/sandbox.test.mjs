@@ -135,6 +135,14 @@ test("what is not read does not keep a killed command from ending", async () => 
   assert.ok(!more.done && more.value.length > 0);
 });
 
+test("who is left behind goes on", async () => {
+  const r = await sb.bash("(sleep 0.2; head -c 6000000 /dev/zero; head -c 6000000 /dev/zero >&2; touch /tmp/left) & echo now");
+  assert.equal(r.stdout, "now\n");
+  const end = Date.now() + 10000;
+  while (Date.now() < end) if ((await sb.bash("test -e /tmp/left", { check: false })).exitCode === 0) return;
+  assert.fail("it waits for a reader");
+});
+
 test("a directory is watched", async () => {
   const dir = mkdtempSync(join(work, "watch-"));
   writeFileSync(join(dir, "old"), "old");
