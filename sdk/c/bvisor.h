@@ -148,7 +148,7 @@ BVISOR_API int bvisor_pid(const struct bvisor_process *p);
  * too. */
 BVISOR_API int bvisor_wait(struct bvisor_process *p, struct bvisor_result *result,
                            struct bvisor_error *e);
-/* Forgets it; it goes on if it still runs. */
+/* Forgets it; it goes on if it still runs, and what it writes is thrown away. */
 BVISOR_API void bvisor_forget(struct bvisor_process *p);
 /* Whether it has ended. */
 BVISOR_API int bvisor_ended(const struct bvisor_process *p);

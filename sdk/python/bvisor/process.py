@@ -451,7 +451,7 @@ class Process(Sink):
         self.close()
 
     def close(self) -> None:
-        """Forgets its streams; it goes on if it still runs."""
+        """Forgets its streams; it goes on if it still runs, and what it writes is thrown away."""
         if self.pipes:
             self.pipes.close()
         self._broker.detach(self._id)
