@@ -257,9 +257,9 @@ static pid_t spawn(struct start *s, int *stage)
 		return -1;
 	s->report = pair[1];
 	environ = s->env; /* where execvp(3) finds PATH */
-	pid_t pid = vfork();
+	pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): child() is made for it */
 	if (pid == 0)
-		child(s);
+		child(s); /* NOLINT(clang-analyzer-unix.Vfork) */
 	int err = errno;
 	environ = own;
 	close(pair[1]);

@@ -351,8 +351,8 @@ size_t changes_below(const struct changes *c, const char *path, size_t *end)
 	if (len == 1)
 		return c->n && !c->at[0].path[1] ? 1 : 0;
 	/* "p-x" stands between "p" and "p/x". */
-	memcpy(below, path, len);
-	memcpy(below + len, "/", 2);
+	memcpy(below, path, len + 1);
+	strcpy(below + len, "/");
 	size_t first = not_before(c, below);
 	below[len]++;
 	*end = not_before(c, below);
