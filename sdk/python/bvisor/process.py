@@ -377,18 +377,19 @@ class Process(Sink):
             thread.start()
         if data is None:
             self.stdin.close()
+        limit = []
         try:
             self.wait(timeout if deadline is None else max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             self.kill()
             self.wait()
-            return self.result(b"".join(parts[STDOUT]), b"".join(parts[STDERR]), "timeout")
+            limit.append("timeout")
         # All that it wrote has come.  Who it left behind may hold the streams open: that is not waited for.
         self._broker.detach(self._id)
         for which, thread in zip((STDOUT, STDERR), threads):
             self._raw[which].finish()
             thread.join()
-        return self.result(b"".join(parts[STDOUT]), b"".join(parts[STDERR]))
+        return self.result(b"".join(parts[STDOUT]), b"".join(parts[STDERR]), *limit)
 
     def _collect_ours(self, pipes: Pipes, data: bytes, timeout: Optional[float]) -> CommandResult:
         ended, end = os.pipe()
