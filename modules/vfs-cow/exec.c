@@ -229,14 +229,14 @@ static enum bv_verdict run(struct exec *x, struct loc *l, const char *interp)
 		if (r == MADE_LATER)
 			return made_defer(v, x->call, file, &st, l->path, interp, x->handler);
 	}
-	if (r == 0 && *name && strcmp(base_name(real), name) != 0) {
-		strcpy(target, real);
-		r = made_alias(v, target, name, real);
-	}
 	/* Nobody but root may trace a program that its user cannot read, and the kernel kills who is traced
 	 * into one (ptrace(2)). */
 	if (r == 0 && geteuid() != 0 && strncmp(real, "/proc/", 6) != 0 && access(real, R_OK) < 0)
 		r = -EACCES;
+	if (r == 0 && *name && strcmp(base_name(real), name) != 0) {
+		strcpy(target, real);
+		r = made_alias(v, target, name, real);
+	}
 	if (r == 0)
 		r = pad(real, strlen(x->filename));
 	if (r < 0)

@@ -70,7 +70,7 @@ check("rollback once more", run("rollback", "live"), 0, b"1 change rolled back\n
 
 # Who watches is told.
 box.sh("echo x >a; rm b; echo n >new")
-w = clitest.popen([bvisor, "exec", "live", "--", "python3", "-u", "-c", """
+w = clitest.popen([bvisor, "exec", "live", "--", "python3", "-Bu", "-c", """
 import ctypes, os, struct
 fd = ctypes.CDLL(None).inotify_init1(0)
 ctypes.CDLL(None).inotify_add_watch(fd, b".", 0x3c0)
