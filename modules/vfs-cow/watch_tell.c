@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "watch.h"
 
@@ -146,6 +148,17 @@ static void touch(const struct watching *g, const char *rel, bool access)
 	(void)utimensat(g->dir, rel, times, AT_SYMLINK_NOFOLLOW);
 }
 
+#define STRIPPED (IN_MODIFY | IN_ATTRIB)
+
+/* A truncation that takes set-id bits away is both at once; where we may keep them, one after the other. */
+static void strip(const struct watching *g, const char *rel, int fd)
+{
+	struct stat st;
+
+	if (ftruncate(fd, 0) == 0 && fstat(fd, &st) == 0 && st.st_mode & S_ISUID)
+		(void)fchmodat(g->dir, rel, 0600, 0);
+}
+
 static void close_if(int fd)
 {
 	if (fd >= 0)
@@ -156,16 +169,19 @@ static void close_if(int fd)
 static bool act(struct watching *g, struct watch *w, const char *rel, uint32_t event)
 {
 	const bool is_dir = event & IN_ISDIR;
-	const int closing =
-		event & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE)
+	const bool strips = (event & STRIPPED) == STRIPPED && !is_dir;
+	const int before =
+		strips || event & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE)
 			? openat(g->dir, rel,
-	                         (event & IN_CLOSE_WRITE ? O_WRONLY : O_RDONLY) | O_CLOEXEC)
+	                         (event & IN_CLOSE_NOWRITE ? O_RDONLY : O_WRONLY) | O_CLOEXEC)
 			: -1;
 	char away[REL_MAX + 8];
-	int opened = -1;
+	int after = -1;
 
+	if (strips)
+		(void)fchmodat(g->dir, rel, 04600, 0);
 	if (arm(g, w, event) < 0) {
-		close_if(closing);
+		close_if(before);
 		return true;
 	}
 	switch (event & IN_ALL_EVENTS) {
@@ -182,12 +198,16 @@ static bool act(struct watching *g, struct watch *w, const char *rel, uint32_t e
 	case IN_ATTRIB:
 		(void)fchmodat(g->dir, rel, is_dir ? 0700 : 0600, 0);
 		break;
+	case STRIPPED:
+		strip(g, rel, before);
+		after = before;
+		break;
 	case IN_OPEN:
-		opened = openat(g->dir, rel, O_RDONLY | O_CLOEXEC);
+		after = openat(g->dir, rel, O_RDONLY | O_CLOEXEC);
 		break;
 	case IN_CLOSE_WRITE:
 	case IN_CLOSE_NOWRITE:
-		close_if(closing);
+		close_if(before);
 		break;
 	case IN_MOVE_SELF:
 		snprintf(away, sizeof(away), "%s.", rel);
@@ -206,7 +226,7 @@ static bool act(struct watching *g, struct watch *w, const char *rel, uint32_t e
 		break;
 	}
 	bool lasts = settle(g, w);
-	close_if(opened);
+	close_if(after);
 	return lasts;
 }
 
