@@ -53,18 +53,21 @@ mode_t treecopy_open_up(int root, const char *path)
 {
 	char link[FD_PATH_MAX];
 	struct stat st;
-	bv_autofd int at = geteuid() == 0 ? -1 : real_openat(root, path, O_PATH | O_DIRECTORY, 0);
+	bv_autofd int at = geteuid() == 0 ? -1 : real_openat(root, path, O_PATH | O_NOFOLLOW, 0);
 
-	if (at < 0 || fstat(at, &st) < 0 || (st.st_mode & 0700) == 0700)
+	if (at < 0 || fstat(at, &st) < 0 || S_ISLNK(st.st_mode))
+		return 0;
+	const mode_t need = S_ISDIR(st.st_mode) ? 0700 : 0400;
+	if ((st.st_mode & need) == need)
 		return 0;
 	real_fd_path(link, at);
-	return chmod(link, (st.st_mode & 07777) | 0700) < 0 ? 0 : st.st_mode;
+	return chmod(link, (st.st_mode & 07777) | need) < 0 ? 0 : st.st_mode;
 }
 
 void treecopy_close_again(int root, const char *path, mode_t mode)
 {
 	char link[FD_PATH_MAX];
-	bv_autofd int at = mode ? real_openat(root, path, O_PATH | O_DIRECTORY, 0) : -1;
+	bv_autofd int at = mode ? real_openat(root, path, O_PATH | O_NOFOLLOW, 0) : -1;
 
 	if (at < 0)
 		return;
@@ -88,6 +91,8 @@ static int parent_of(const struct treecopy *c, const char *path, const char **na
 static int copy_file(const struct treecopy *c, const char *path, const struct stat *st, int dir,
                      const char *name)
 {
+	/* Its attributes are read by the mode as well, so it stays open until they have been. */
+	mode_t closed = st->st_mode & 0400 ? 0 : treecopy_open_up(c->from, path);
 	bv_autofd int from = treecopy_open(c->from, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	bv_autofd int to =
 		from < 0 ? -1
@@ -101,6 +106,7 @@ static int copy_file(const struct treecopy *c, const char *path, const struct st
 		upper_copy_meta(from, to, st);
 	else if (to >= 0)
 		(void)unlinkat(dir, name, 0);
+	treecopy_close_again(c->from, path, closed);
 	return r;
 }
 

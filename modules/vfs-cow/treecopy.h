@@ -30,7 +30,8 @@ void treecopy_fini(struct treecopy *c);
 /* Opens an object of a tree for reading.  A guest of an unprivileged supervisor may have closed it to
  * its owner, which we are: then it is opened for a moment. */
 int treecopy_open(int root, const char *path, int flags);
-/* The same for a directory that is to be descended into: the mode to put back, or 0 for none. */
+/* The same for as long as it takes, as for a directory that is descended into: the mode to put back, or 0 for
+ * none. */
 mode_t treecopy_open_up(int root, const char *path);
 void treecopy_close_again(int root, const char *path, mode_t mode);
 /* "DIR/NAME", or NAME where dir is "".  0 or -ENAMETOOLONG. */
