@@ -265,7 +265,7 @@ static int apply_all(struct commit *c)
 	/* Deepest first, since what was done in a directory changed its times. */
 	for (size_t i = c->all.n; i-- > 0;)
 		if (c->chosen[i] && c->all.at[i].type == 'd' && c->all.at[i].kind != 'D')
-			host_dir_times(h, c->all.at[i].path);
+			host_dir_last(h, c->all.at[i].path);
 	return failed;
 }
 

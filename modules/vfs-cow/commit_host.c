@@ -117,7 +117,7 @@ static int clear(struct host *h, int dir, const char *name)
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : fail(h, errno, "%s", strerror(errno));
 	if (S_ISDIR(st.st_mode)) {
-		bv_autofd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		bv_autofd int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		int r = fd < 0 ? -errno : scrub(fd, NULL);
 
 		if (r < 0)
@@ -147,6 +147,9 @@ static int put_dir(struct host *h, struct loc *l, int dir, const char *name)
 	bv_autofd int to = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0)
 		return fail(h, errno, "%s", strerror(errno));
+	/* What is in it comes later: until host_dir_last() it is open to its user. */
+	if (geteuid() != 0)
+		st.st_mode |= 0700;
 	upper_copy_meta(src, to, &st);
 	return 0;
 }
@@ -306,7 +309,9 @@ int host_apply(struct host *h, const struct bv_change *c)
 			return 0;
 		if (dir < 0)
 			return fail(h, -dir, "its directory: %s", strerror(-dir));
+		mode_t closed = dir_open_up(dir);
 		int r = clear(h, dir, name);
+		dir_close_again(dir, closed);
 		return r < 0 ? r : sync_dir(dir);
 	}
 	if (l->len == 1) { /* "/" itself: only its metadata can have changed */
@@ -320,7 +325,12 @@ int host_apply(struct host *h, const struct bv_change *c)
 		return 0;
 	}
 	bv_autofd int dir = open_parent(h, l, &name);
-	int r = dir < 0 ? dir : put(h, l, dir, name);
+	if (dir < 0)
+		return dir;
+	/* The guest did so as well, or there would be nothing new in it. */
+	mode_t closed = dir_open_up(dir);
+	int r = put(h, l, dir, name);
+	dir_close_again(dir, closed);
 	if (r < 0)
 		return r;
 	r = sync_dir(dir);
@@ -347,8 +357,9 @@ void host_made(struct host *h, const char *path)
 		note_link(h, &st, path);
 }
 
-void host_dir_times(struct host *h, const char *path)
+void host_dir_last(struct host *h, const char *path)
 {
+	char link[FD_PATH_MAX];
 	struct stat st;
 	bv_autofree struct loc *l = malloc(sizeof(*l));
 
@@ -361,6 +372,9 @@ void host_dir_times(struct host *h, const char *path)
 		return;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 	(void)futimens(to, times);
+	real_fd_path(link, to);
+	if (geteuid() != 0)
+		(void)chmod(link, st.st_mode & 07777);
 }
 
 void host_fini(struct host *h)

@@ -27,8 +27,8 @@ int host_apply(struct host *h, const struct bv_change *c);
 /* The change at this path was made by a commit that did not come to its end: further names of the
  * same file are to be links to it. */
 void host_made(struct host *h, const char *path);
-/* The times of a directory, when all is done in it. */
-void host_dir_times(struct host *h, const char *path);
+/* The times of a directory, and for an unprivileged supervisor its mode, when all is done in it. */
+void host_dir_last(struct host *h, const char *path);
 /* lstat of the host's object at a virtual path, following no symlink: 0, -errno. */
 int host_stat(struct vfs *v, const char *path, struct stat *st);
 /* The latest time that anything at or below the host's directory was changed. */

@@ -127,14 +127,15 @@ static uint32_t meta_changes(const struct stat *a, const struct stat *b)
 	return (owner ? 0 : BV_CHANGED_OWNER) | ((a->st_mode & 07777) == (b->st_mode & 07777) ? 0 : BV_CHANGED_MODE);
 }
 
-/* A directory that merely had to be open to an unprivileged supervisor is not changed. */
+/* A directory that merely had to be open to an unprivileged supervisor is not changed; nor is one that a guest
+ * has closed again. */
 static uint32_t dir_changes(struct review *r, const struct stat *low, const struct stat *high)
 {
 	struct stat mine = *low;
 	bv_autofd int a = real_open(r->v, &r->l, V_LOWER, O_PATH | O_NOFOLLOW, 0);
 	bv_autofd int b = real_open(r->v, &r->l, V_UPPER, O_PATH | O_NOFOLLOW, 0);
 
-	if (geteuid() != 0)
+	if (geteuid() != 0 && mine.st_mode != high->st_mode)
 		mine.st_mode |= 0700;
 	return meta_changes(&mine, high) | (a >= 0 && b >= 0 && !same_xattrs(a, b) ? BV_CHANGED_XATTR : 0);
 }

@@ -29,10 +29,28 @@ void whiteout_drop_merged(struct vfs *v, const struct loc *l, int dir, const cha
 		whiteout_drop(dir, name);
 }
 
+static int drop_entry(struct vfs *v, const struct loc *l, int dir, const char *name)
+{
+	struct stat st;
+
+	/* First: what is killed in the middle leaves a directory that the lower's shines through, and
+	 * not an emptied one in its place. */
+	whiteout_drop_merged(v, l, dir, name);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISDIR(st.st_mode)) {
+		bv_autofd int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int r = fd < 0 ? -errno : scrub(fd, NULL);
+
+		if (r < 0)
+			return r;
+	}
+	return unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+}
+
 int drop_upper(struct vfs *v, const char *path)
 {
 	const char *name;
-	struct stat st;
 	bv_autofree struct loc *l = malloc(sizeof(*l));
 
 	if (!l)
@@ -41,25 +59,12 @@ int drop_upper(struct vfs *v, const char *path)
 	bv_autofd int dir = real_parent(v, l, V_UPPER, O_PATH, &name);
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
-	/* First: what is killed in the middle leaves a directory that the lower's shines through, and
-	 * not an emptied one in its place. */
-	whiteout_drop_merged(v, l, dir, name);
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (S_ISDIR(st.st_mode)) {
-			bv_autofd int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-			int r = fd < 0 ? -errno : scrub(fd, NULL);
-
-			if (r < 0)
-				return r;
-		}
-		if (unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0)
-			return -errno;
-	} else if (errno != ENOENT) {
-		return -errno;
-	}
-	if (l->node && !l->node->mount)
+	mode_t closed = dir_open_up(dir);
+	int r = drop_entry(v, l, dir, name);
+	dir_close_again(dir, closed);
+	if (r == 0 && l->node && !l->node->mount)
 		tree_drop(l->node);
-	return 0;
+	return r;
 }
 
 struct walk_up {

@@ -94,7 +94,7 @@ static bool own_meta(int low_fd, const struct stat *low, int high_fd, const stru
 {
 	mode_t mode = low->st_mode & 07777;
 
-	if (geteuid() != 0)
+	if (geteuid() != 0 && mode != (high->st_mode & 07777))
 		mode |= 0700;
 	return (high->st_mode & 07777) != mode || !same_xattrs(low_fd, high_fd) ||
 	       (geteuid() == 0 && (low->st_uid != high->st_uid || low->st_gid != high->st_gid));

@@ -123,11 +123,15 @@ static void clear(struct scrub *s, int fd, unsigned depth)
 int scrub(int dir, const char *keep)
 {
 	struct scrub s = {.top = dir, .keep = keep};
+	char path[FD_PATH_MAX];
 	struct stat st;
 
 	if (fstat(dir, &st) < 0)
 		return -errno;
 	s.dev = st.st_dev;
+	real_fd_path(path, dir);
+	if ((st.st_mode & 0700) != 0700)
+		(void)chmod(path, 0700); /* what comes of it not being ours is told below */
 	do {
 		s.moved = false;
 		int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -44,11 +44,11 @@ static int mirror_one(struct vfs *v, struct loc *l, struct node *parent, const c
 	bv_autofd int upper = real_open(v, l, V_UPPER, O_PATH | O_DIRECTORY, 0);
 	if (upper < 0)
 		return upper;
+	origin_note(v, l->path, &st);
 	/* We must be able to write in it, whatever its mode says to guests. */
 	if (geteuid() != 0)
 		st.st_mode |= 0700;
 	upper_copy_meta(lower, upper, &st);
-	origin_note(v, l->path, &st);
 	struct node *n = l->len > 1 ? tree_add(parent, name, strlen(name)) : v->root;
 	if (!n)
 		return -ENOMEM;
@@ -293,6 +293,26 @@ static int set_mode(struct vfs *v, const struct loc *l, mode_t mode)
 		return fd;
 	real_fd_path(path, fd);
 	return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+mode_t dir_open_up(int dir)
+{
+	char link[FD_PATH_MAX];
+	struct stat st;
+
+	if (geteuid() == 0 || fstat(dir, &st) < 0 || (st.st_mode & 0300) == 0300)
+		return 0;
+	real_fd_path(link, dir);
+	return chmod(link, (st.st_mode & 07777) | 0300) < 0 ? 0 : st.st_mode;
+}
+
+void dir_close_again(int dir, mode_t mode)
+{
+	char link[FD_PATH_MAX];
+
+	real_fd_path(link, dir);
+	if (mode)
+		(void)chmod(link, mode & 07777);
 }
 
 mode_t upper_open_up(struct vfs *v, const struct loc *l)

@@ -311,6 +311,9 @@ int upper_own(struct vfs *v, struct bv_call *call, int dirfd, const char *name);
  * Opens the upper's directory at l; the mode that upper_close_again() puts back, or 0 for none.
  */
 mode_t upper_open_up(struct vfs *v, const struct loc *l);
+/* Of one that is open already, for making and removing entries in it: the host's too. */
+mode_t dir_open_up(int dir);
+void dir_close_again(int dir, mode_t mode);
 void upper_close_again(struct vfs *v, const struct loc *l, mode_t mode);
 
 /* ---- copyup.c ---- */
